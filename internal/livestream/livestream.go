@@ -1,0 +1,199 @@
+// Package livestream holds what Tally knows of a livestream and of each time it
+// was on air, and the rules by which that changes.
+//
+// A [Livestream] is the configured thing: it exists while nothing is on air. A
+// [Session] is one broadcast of it. [Record] is both together, and [Record.Apply]
+// is the whole state machine: a pure function that reads no clock and does no
+// I/O. The wire's status is derived by [Record.Status] and is stored nowhere.
+//
+// Everything here is a value. Nothing is safe for concurrent change; copies are
+// cheap.
+package livestream
+
+import (
+	"time"
+
+	"tally/internal/secret"
+)
+
+// A Scope names the account and app that own an object. Every look-up carries
+// one, so that a foreign id answers exactly like an unknown one.
+type Scope struct {
+	AccountID string // [A-Za-z0-9_-]{1,64}
+	AppID     string // [A-Za-z0-9_-]{1,64}
+}
+
+// A Livestream is the configured thing: name, stream key, playback id.
+type Livestream struct {
+	Scope
+	ID         string // UUID v4
+	Name       string // "" when HasName is false
+	HasName    bool
+	MeetingID  string // "" for an independent livestream
+	StreamKey  secret.String
+	PlaybackID string // >= 96 random bits, not derived from ID
+	Disabled   bool
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+
+	Settings Settings
+
+	// Epoch counts accepted publishes over the livestream's life. Each publish
+	// raises it by one conditional update; what carries an older one is ignored.
+	Epoch int64
+	// RefuseUntil: after a stop the key is refused until then, so that an
+	// encoder does not bounce back. Zero: not refused.
+	RefuseUntil time.Time
+	// LongestGOP of the last session that was playable; it chooses the next
+	// run's target duration. Zero: never measured.
+	LongestGOP time.Duration
+	Run        Run
+}
+
+// Settings are what a livestream may have otherwise than the server's defaults.
+type Settings struct {
+	ReconnectWindow time.Duration // 0 to 1800 s, whole seconds; DefaultSettings has 60 s
+	Damping         time.Duration // how long the key is refused after a stop; 0 to 300 s
+	AwaitEncoder    time.Duration // how long a started meeting waits; 1 min to 24 h
+	EndlistDelay    time.Duration // how long the playlist outlives a clean end; 0 to 600 s
+}
+
+// DefaultSettings are those of design section 3.
+var DefaultSettings = Settings{
+	ReconnectWindow: 60 * time.Second,
+	Damping:         30 * time.Second,
+	AwaitEncoder:    30 * time.Minute,
+	EndlistDelay:    10 * time.Second,
+}
+
+// A Run is one playlist's life: from its first segment to ENDLIST. It outlives
+// a reconnect, a crash, and a clean end that is followed by a new session
+// within the ENDLIST delay. Its facts are durable, because a restarted server
+// must go on with the same targets and never reuse a number.
+type Run struct {
+	ID                string        // URL-safe random text; "" before the first publish
+	TargetDuration    int           // EXT-X-TARGETDURATION in seconds, fixed for the run
+	PartTarget        time.Duration // EXT-X-PART-INF PART-TARGET; 0 until the packager has chosen it
+	MSNMark           int64         // no Media Sequence Number above this was ever listed
+	DiscontinuityMark int64         // no discontinuity sequence above this was ever listed
+	EndsAt            time.Time     // when ENDLIST is or was due; zero while a session is open
+}
+
+// A Phase is where a session stands. The zero Phase is no session at all.
+type Phase uint8
+
+const (
+	None         Phase = iota
+	Awaiting           // a meeting was started; its encoder has not come yet
+	Starting           // a publish was accepted; nothing is playable yet
+	Interrupted        // Starting when the server stopped; the publisher may come back
+	OnAir              // playable, publisher connected
+	Reconnecting       // playable before, publisher gone, the window runs
+	Ended              // closed, as it should
+	Failed             // closed before it was playable, or through our fault
+)
+
+var phaseNames = [...]string{"none", "awaiting", "starting", "interrupted", "on air", "reconnecting", "ended", "failed"}
+
+// String gives the phase's name for logs and errors.
+func (p Phase) String() string {
+	if int(p) < len(phaseNames) {
+		return phaseNames[p]
+	}
+	return "unknown"
+}
+
+// Open reports whether the session is still going on.
+func (p Phase) Open() bool { return p >= Awaiting && p <= Reconnecting }
+
+// Connected reports whether a publisher's connection belongs to the session now.
+func (p Phase) Connected() bool { return p == Starting || p == OnAir }
+
+// A Loss says who took a session's publisher away.
+type Loss uint8
+
+const (
+	LossNone     Loss = iota
+	LossEncoder       // the connection ended, or fell silent
+	LossCrash         // the server stopped without notice
+	LossShutdown      // the server was asked to stop
+)
+
+// A Session is one time a livestream was on air, from publish to end.
+// Times are labels: wall time at invocation plus monotonic elapsed. A zero time
+// has not happened.
+type Session struct {
+	ID           string // UUID v4; "" when there never was one
+	LivestreamID string
+	Phase        Phase
+	Epoch        int64 // of the publish that owns the session now; 0 while awaiting the first
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
+	InvokedAt    time.Time
+	StartedAt    time.Time // became playable
+	StoppedAt    time.Time
+	LastMediaAt  time.Time // as of the last checkpoint
+	Deadline     time.Time // when Awaiting, Interrupted or Reconnecting expires; else zero
+	LostBy       Loss      // while Interrupted or Reconnecting
+	Reason       Reason    // why it closed; zero while open and after a clean end or a stop
+	Acknowledged bool      // a failure that was answered by stop, enable or disable
+	Remote       string    // the publisher's address
+	Encoder      string    // what the encoder calls itself: untrusted text
+
+	Ingest time.Duration // received media, design section 4
+	Viewed time.Duration // summed over viewers, folded totals plus unfolded windows
+}
+
+// A Record is what [Record.Apply] reads and writes: a livestream and its newest
+// session, whose zero value means that it was never on air. At most one session
+// of a livestream is open, and if one is open it is the newest.
+type Record struct {
+	Livestream Livestream
+	Session    Session
+}
+
+// A Status is the wire's word for a livestream.
+type Status string
+
+const (
+	StatusLive    Status = "LIVE"
+	StatusIdle    Status = "IDLE"
+	StatusErrored Status = "ERRORED"
+	StatusInvoked Status = "INVOKED"
+)
+
+// Status derives the wire's status (design section 3).
+func (s Session) Status() Status {
+	switch s.Phase {
+	case Awaiting, Starting, Interrupted:
+		return StatusInvoked
+	case OnAir, Reconnecting:
+		return StatusLive
+	case Failed:
+		if !s.Acknowledged {
+			return StatusErrored
+		}
+	}
+	return StatusIdle
+}
+
+// FailedVisible is how long a failed session still answers as the active one,
+// so that its err_message can be read (design section 3).
+const FailedVisible = 15 * time.Minute
+
+// Active reports whether the session answers active-livestream-session at now:
+// it is open, or it failed within FailedVisible and nobody acknowledged that.
+func (s Session) Active(now time.Time) bool {
+	if s.Phase.Open() {
+		return true
+	}
+	return s.Phase == Failed && !s.Acknowledged && now.Sub(s.StoppedAt) < FailedVisible
+}
+
+// ErrMessage is the wire's err_message, or "" for null.
+func (s Session) ErrMessage() string {
+	if s.Phase == Reconnecting {
+		return Reconnect(s.LastMediaAt, s.Deadline).String()
+	}
+	return s.Reason.String()
+}

@@ -1,0 +1,167 @@
+package livestream
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"tally/internal/secret"
+)
+
+// Shared conditions. Everything else a Store returns is wrapped around its cause.
+var (
+	ErrNotFound   = errors.New("not found")
+	ErrTransition = errors.New("not possible in this state")
+	ErrStale      = errors.New("of an older publish") // the event's or checkpoint's epoch is not the present one
+	ErrDisabled   = errors.New("livestream is disabled")
+	ErrBusy       = errors.New("livestream has a publisher")
+	ErrDamped     = errors.New("stream key is refused for a while after a stop")
+	ErrNotStarted = errors.New("the meeting's livestream was not started")
+	ErrAlreadyOn  = errors.New("a livestream is already active for the meeting")
+	ErrNotActive  = errors.New("nothing is active")
+	ErrInactive   = errors.New("meeting is inactive")
+)
+
+// A Meeting is the room a livestream may belong to. A meeting has one
+// livestream for life.
+type Meeting struct {
+	Scope
+	ID        string // UUID v4
+	Title     string
+	HasTitle  bool // false: the wire's null
+	Active    bool // wire: ACTIVE or INACTIVE
+	CreatedAt time.Time
+	UpdatedAt time.Time
+
+	RecordOnStart        bool
+	LiveStreamOnStart    bool
+	PersistChat          bool
+	SummarizeOnEnd       bool
+	TranscribeOnEnd      bool
+	SessionKeepAliveSecs int    // 60 to 600
+	RecordingConfig      []byte // JSON object as given, or nil
+	AIConfig             []byte // JSON object as given, or nil
+}
+
+// An App groups livestreams and meetings.
+type App struct {
+	AccountID string
+	ID        string
+	Name      string
+	CreatedAt time.Time
+}
+
+// A Page selects part of a list. Number is 1-based; Size is 1 to 100.
+type Page struct{ Number, Size int }
+
+// A Query filters a list of livestreams. Zero fields do not filter.
+type Query struct {
+	Page
+	Status          Status
+	ExcludeMeetings bool
+	From, To        time.Time // by CreatedAt, inclusive
+	OldestFirst     bool
+}
+
+// A Token is an API credential as stored: its text is known to nobody.
+type Token struct {
+	ID        string   // UUID v4
+	Hash      [32]byte // SHA-256 of the text
+	AccountID string
+	Name      string
+	Scopes    []string // names of auth.Permission groups: "Realtime Admin", "Realtime"
+	AppIDs    []string // empty: every app of the account
+	CreatedAt time.Time
+	ExpiresAt time.Time // zero: never
+	RevokedAt time.Time // zero: in force
+}
+
+// A Checkpoint is what the owner of an open session knows of it now. Figures
+// are totals of the whole session, so writing one twice changes nothing; none
+// ever decreases. It applies only while the session is open and Epoch is still
+// the session's.
+type Checkpoint struct {
+	LivestreamID string
+	SessionID    string
+	Epoch        int64
+	At           time.Time // label
+	LastMediaAt  time.Time // label; zero when no media came yet
+	Ingest       time.Duration
+
+	RunID             string
+	PartTarget        time.Duration
+	MSNMark           int64
+	DiscontinuityMark int64
+	LongestGOP        time.Duration
+}
+
+// A UsageWindow is what one node counted for one session in one short stretch
+// of time. The key (SessionID, Kind, Node, Incarnation, Window) makes a retry
+// harmless: a window is inserted or ignored. Windows are accepted for closed
+// sessions too: the last one is written after the end.
+type UsageWindow struct {
+	SessionID   string
+	Kind        UsageKind
+	Node        string
+	Incarnation string // changes with every start of the node
+	Window      int64  // rises within an incarnation
+	Amount      time.Duration
+}
+
+// A UsageKind says what a window counts.
+type UsageKind string
+
+const ViewerTime UsageKind = "viewer"
+
+// A Store keeps the truth. The API reads it alone. Every method may be called
+// concurrently; each is one transaction. Look-ups of what does not exist in the
+// given scope return ErrNotFound.
+type Store interface {
+	// Advance loads the livestream and its newest session, calls Record.Apply
+	// and writes the result and its facts, in one transaction that is durable
+	// (fsynced) when Advance returns. When Apply refuses, nothing is written,
+	// and the record as it stands is returned with Apply's error.
+	Advance(ctx context.Context, livestreamID string, e Event) (Record, error)
+
+	// Checkpoint writes all checkpoints and windows in one transaction, not
+	// necessarily fsynced. Stale checkpoints (older epoch, closed session) are
+	// skipped silently.
+	Checkpoint(ctx context.Context, cs []Checkpoint, ws []UsageWindow) error
+
+	CreateLivestream(ctx context.Context, l Livestream) error
+	// RecordByID, RecordByKey and RecordByPlaybackID return a livestream and
+	// its newest session. By key or playback id no scope is asked for: the key
+	// is the credential, the playback id is public.
+	RecordByID(ctx context.Context, s Scope, id string) (Record, error)
+	RecordByKey(ctx context.Context, key secret.String) (Record, error)
+	RecordByPlaybackID(ctx context.Context, playbackID string) (Record, error)
+	RecordByMeeting(ctx context.Context, s Scope, meetingID string) (Record, error)
+	// Records lists by CreatedAt, newest first unless asked otherwise, and
+	// returns how many match in all.
+	Records(ctx context.Context, s Scope, q Query) ([]Record, int, error)
+	// OpenRecords returns every livestream whose session is open, in any scope.
+	OpenRecords(ctx context.Context) ([]Record, error)
+
+	Session(ctx context.Context, s Scope, sessionID string) (Session, error)
+	// Sessions lists a livestream's sessions, newest first, and how many there are.
+	Sessions(ctx context.Context, s Scope, livestreamID string, p Page) ([]Session, int, error)
+	// Timeline returns a session's facts, oldest first.
+	Timeline(ctx context.Context, sessionID string) ([]Fact, error)
+
+	CreateMeeting(ctx context.Context, m Meeting) error
+	Meeting(ctx context.Context, s Scope, id string) (Meeting, error)
+
+	CreateApp(ctx context.Context, a App) error
+	App(ctx context.Context, s Scope) (App, error)
+	CreateToken(ctx context.Context, t Token) error
+	TokenByHash(ctx context.Context, hash [32]byte) (Token, error)
+	// HasTokens reports whether any token was ever created: false on a first start.
+	HasTokens(ctx context.Context) (bool, error)
+	// Secret returns the server's own secret of that name (32 random bytes),
+	// creating it on first use: viewer ids are signed with one.
+	Secret(ctx context.Context, name string) ([]byte, error)
+
+	// Ping reports whether the store can be read and written.
+	Ping(ctx context.Context) error
+	Close() error
+}
