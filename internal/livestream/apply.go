@@ -1,6 +1,7 @@
 package livestream
 
 import (
+	"fmt"
 	"time"
 
 	"tally/internal/secret"
@@ -54,6 +55,7 @@ type Event struct {
 	Reason  Reason        // Fail; Lose while nothing is playable
 	NewID   string        // Publish, Start: the id of a session, should one begin
 	NewRun  string        // Publish: the id of a run, should one begin
+	Key     secret.String // Publish: what the encoder presented; must still be the livestream's
 	NewKey  secret.String // ResetKey
 	Remote  string        // Publish
 	Encoder string        // Publish
@@ -91,3 +93,244 @@ var next = map[Phase]map[Kind]Phase{
 // BootGrace is how long a session that was open at a restart waits for its
 // publisher at least (design section 3, Crash).
 const BootGrace = 15 * time.Second
+
+// Apply returns the record as it stands after e, and the facts that tell of
+// it. It does no I/O and reads no clock. An event that does not fit yields
+// ErrTransition, one of an older publish ErrStale, a publish that is refused
+// ErrDisabled, ErrDamped, ErrNotStarted; then r is returned unchanged.
+func (r Record) Apply(e Event) (Record, []Fact, error) {
+	switch e.Kind {
+	case Enable, Disable, ResetKey:
+		return r.configure(e)
+	case Publish:
+		if err := r.mayPublish(e); err != nil {
+			return r, nil, err
+		}
+	}
+	s := r.Session
+	to, ok := next[s.Phase][e.Kind]
+	switch {
+	case !ok, s.Acknowledged && e.Kind == Stop:
+		return r, nil, fmt.Errorf("%s while %s: %w", e.Kind, s.Phase, ErrTransition)
+	case e.ofPublication() && e.Epoch != s.Epoch,
+		e.Kind == Expire && (e.SessionID != s.ID || e.At.Before(s.Deadline)):
+		return r, nil, fmt.Errorf("%s of epoch %d while %d: %w", e.Kind, e.Epoch, s.Epoch, ErrStale)
+	}
+	from := s.Phase
+	if !from.Open() && (e.Kind == Publish || e.Kind == Start) {
+		r, s = r.begin(e)
+	}
+	s.measure(e)
+	s.Phase = to
+	at := notBefore(e.At, s.UpdatedAt)
+	r.move(&s, from, e, at)
+	s.UpdatedAt = at
+	r.Livestream.UpdatedAt = notBefore(at, r.Livestream.UpdatedAt)
+	r.Session = s
+	return r, []Fact{factOf(s, from, e, at)}, nil
+}
+
+// ofPublication reports whether the event speaks of one publication, and must
+// therefore carry its epoch.
+func (e Event) ofPublication() bool {
+	switch e.Kind {
+	case Playable, Lose, Unpublish, Fail:
+		return true
+	}
+	return false
+}
+
+// mayPublish says whether a publish would be accepted, as far as the
+// record can tell: whether the present publisher is healthy is the owner's
+// knowledge (ingest.Manager), not the record's.
+func (r Record) mayPublish(e Event) error {
+	l := r.Livestream
+	switch {
+	case e.Key != l.StreamKey: // reset since it was looked up
+		return ErrNotFound
+	case l.Disabled:
+		return ErrDisabled
+	case e.At.Before(l.RefuseUntil):
+		return ErrDamped
+	case l.MeetingID != "" && !r.Session.Phase.Open():
+		return ErrNotStarted
+	}
+	return nil
+}
+
+// begin opens a new session: the last run goes on when its ENDLIST is not due
+// yet, otherwise a new one starts.
+func (r Record) begin(e Event) (Record, Session) {
+	l := &r.Livestream
+	if l.Run.ID == "" || !e.At.Before(l.Run.EndsAt) {
+		l.Run = Run{ID: e.NewRun, TargetDuration: targetDuration(r.Livestream.LongestGOP)}
+	}
+	l.Run.EndsAt = time.Time{}
+	if e.Kind == Start {
+		l.RefuseUntil = time.Time{} // asked for again by its owner
+	}
+	at := notBefore(e.At, l.CreatedAt)
+	return r, Session{ID: e.NewID, LivestreamID: l.ID, CreatedAt: at, InvokedAt: at, UpdatedAt: at}
+}
+
+// targetDuration chooses EXT-X-TARGETDURATION of a new run from the longest
+// GOP of the last session (design section 5, Segments).
+func targetDuration(gop time.Duration) int {
+	switch {
+	case gop == 0:
+		return 4
+	case gop <= 2*time.Second+50*time.Millisecond: // a 2 s GOP in millisecond timestamps
+		return 2
+	}
+	return min(10, int((gop+time.Second-1)/time.Second))
+}
+
+// measure takes over the final figures an event carries. None decreases.
+func (s *Session) measure(e Event) {
+	s.Ingest = max(s.Ingest, e.Ingest)
+	if e.LastMediaAt.After(s.LastMediaAt) {
+		s.LastMediaAt = e.LastMediaAt
+	}
+}
+
+// move sets the fields that the move from one phase to s.Phase is about.
+func (r *Record) move(s *Session, from Phase, e Event, at time.Time) {
+	set := r.Livestream.Settings
+	switch e.Kind {
+	case Publish:
+		r.Livestream.Epoch++
+		s.Epoch = r.Livestream.Epoch
+		s.Remote, s.Encoder = e.Remote, e.Encoder
+		s.Deadline, s.LostBy = time.Time{}, LossNone
+	case Start:
+		s.Deadline = at.Add(set.AwaitEncoder)
+	case Playable:
+		s.StartedAt = at
+	case Boot, Shutdown:
+		s.interrupt(from, e, at, set)
+	case Lose:
+		if s.Phase == Reconnecting {
+			s.LostBy = LossEncoder
+			s.Deadline = notBefore(s.lastSign().Add(set.ReconnectWindow), at)
+			return
+		}
+	}
+	if s.Phase.Open() || !from.Open() && e.Kind == Stop {
+		if e.Kind == Stop {
+			s.Acknowledged = true
+		}
+		return
+	}
+	r.close(s, from, e, at)
+}
+
+// interrupt is what a stop or crash of the server does to an open session.
+func (s *Session) interrupt(from Phase, e Event, at time.Time, set Settings) {
+	if from == Awaiting {
+		return // awaits on, with the deadline it has
+	}
+	if from.Connected() {
+		s.LostBy = LossCrash
+		if e.Kind == Shutdown {
+			s.LostBy = LossShutdown
+		}
+		s.Deadline = s.lastSign()
+		if from == OnAir {
+			s.Deadline = s.Deadline.Add(set.ReconnectWindow)
+		}
+	}
+	s.Deadline = notBefore(s.Deadline, at)
+	if e.Kind == Boot {
+		s.Deadline = notBefore(s.Deadline, at.Add(BootGrace))
+	}
+}
+
+// lastSign is the last moment the publisher was known to be there.
+func (s Session) lastSign() time.Time { return notBefore(s.LastMediaAt, s.InvokedAt) }
+
+// close ends the session. It says when and why, and when the run's ENDLIST is due.
+func (r *Record) close(s *Session, from Phase, e Event, at time.Time) {
+	l := &r.Livestream
+	s.StoppedAt, l.Run.EndsAt = at, at
+	switch e.Kind {
+	case Unpublish:
+		l.Run.EndsAt = at.Add(l.Settings.EndlistDelay)
+	case Stop:
+		l.RefuseUntil = at.Add(l.Settings.Damping)
+	case Expire:
+		s.expire(from, l.Settings)
+	case Fail, Lose:
+		s.Reason = e.Reason
+		if s.Reason.Code == "" {
+			s.Reason = Gone(at.Sub(s.InvokedAt))
+		}
+	}
+	s.StoppedAt = notBefore(s.StoppedAt, notBefore(s.StartedAt, s.InvokedAt))
+	if span := s.StoppedAt.Sub(s.InvokedAt); s.Ingest > span {
+		s.StoppedAt = s.InvokedAt.Add(s.Ingest) // labels are whole milliseconds; seconds never exceed the span
+	}
+	s.Deadline, s.LostBy = time.Time{}, LossNone
+}
+
+// expire closes a session whose deadline passed: the outcome depends on who
+// took its publisher away (design section 3, Crash and SIGTERM).
+func (s *Session) expire(from Phase, set Settings) {
+	switch {
+	case from == Awaiting:
+		s.Reason = NeverCame(set.AwaitEncoder)
+		return
+	case s.LostBy == LossCrash:
+		s.Phase, s.Reason = Failed, NotResumed(s.LastMediaAt)
+	case s.LostBy == LossShutdown:
+		s.Phase, s.Reason = Ended, StoppedServer()
+	default:
+		s.Phase, s.Reason = Ended, Lost(s.LastMediaAt, set.ReconnectWindow)
+	}
+	s.StoppedAt = s.lastSign()
+}
+
+// configure applies what the API changes about the livestream itself; an open
+// session ends by it, a failure is acknowledged.
+func (r Record) configure(e Event) (Record, []Fact, error) {
+	at := notBefore(e.At, r.Livestream.UpdatedAt)
+	var facts []Fact
+	s := r.Session
+	switch {
+	case s.Phase.Open() && e.Kind != Enable:
+		from := s.Phase
+		s.measure(e)
+		s.Phase = Ended
+		r.close(&s, from, e, notBefore(at, s.UpdatedAt))
+		s.UpdatedAt = notBefore(at, s.UpdatedAt)
+		facts = append(facts, factOf(s, from, e, s.UpdatedAt))
+	case s.Phase == Failed && e.Kind != ResetKey:
+		s.Acknowledged = true
+	}
+	r.Session = s
+	switch e.Kind {
+	case Enable:
+		r.Livestream.Disabled = false
+		r.Livestream.RefuseUntil = time.Time{}
+	case Disable:
+		r.Livestream.Disabled = true
+	case ResetKey:
+		r.Livestream.StreamKey = e.NewKey
+	}
+	r.Livestream.UpdatedAt = at
+	return r, facts, nil
+}
+
+func factOf(s Session, from Phase, e Event, at time.Time) Fact {
+	return Fact{
+		SessionID: s.ID, At: at, Kind: e.Kind.String(), From: from.String(), To: s.Phase.String(),
+		Epoch: s.Epoch, Remote: s.Remote, Encoder: s.Encoder, Detail: s.ErrMessage(),
+	}
+}
+
+// notBefore is the later of two labels: a clock that was set back moves nothing back.
+func notBefore(t, floor time.Time) time.Time {
+	if t.Before(floor) {
+		return floor
+	}
+	return t
+}

@@ -45,10 +45,71 @@ func because(c Code, format string, args ...any) Reason {
 	return Reason{Code: c, Detail: fmt.Sprintf(format, args...)}
 }
 
-const clock = "15:04:05Z07:00"
+// at writes a moment into a sentence.
+func at(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
+
+// seconds writes a duration into a sentence.
+func seconds(d time.Duration) string { return fmt.Sprintf("%.3g s", d.Seconds()) }
 
 // Reconnect is the passing err_message of a session in its reconnect window.
 func Reconnect(lastMedia, deadline time.Time) Reason {
-	return because(Reconnects, "no media since %s, the session ends at %s",
-		lastMedia.UTC().Format(time.RFC3339), deadline.UTC().Format(time.RFC3339))
+	return because(Reconnects, "no media since %s, the session ends at %s", at(lastMedia), at(deadline))
+}
+
+// Silent: a publish was accepted, and no media came for that long.
+func Silent(waited time.Duration) Reason {
+	return because(NoMedia, "no audio or video arrived within %s of the publish; start the encoder's output and check that it sends H.264 video or AAC audio", seconds(waited))
+}
+
+// Keyless: media came for that long without a keyframe.
+func Keyless(waited time.Duration) Reason {
+	return because(NoKeyframe, "no keyframe arrived within %s of the first packet; set the encoder's Keyframe Interval to 2 s", seconds(waited))
+}
+
+// Unsupported: the encoder sends a format that cannot be packaged; instead says what to set.
+func Unsupported(format, instead string) Reason {
+	return because(UnsupportedCodec, "the encoder sends %s, which is not supported; %s", format, instead)
+}
+
+// Unparsable: the media breaks its format's rules.
+func Unparsable(what string) Reason {
+	return because(BadMedia, "%s; restart the encoder's output, and update the encoder if this comes back", what)
+}
+
+// Gone: the connection ended before anything was playable.
+func Gone(after time.Duration) Reason {
+	return because(Disconnected, "the encoder's connection ended %s after the publish, before anything was playable; check the encoder's log and network", seconds(after))
+}
+
+// NeverCame: a meeting's livestream was started and its encoder did not publish in time.
+func NeverCame(waited time.Duration) Reason {
+	return because(NoEncoder, "no encoder published within %s of the start; start the livestream again and publish to its ingest server with its stream key", seconds(waited))
+}
+
+// NotResumed: the server crashed and the publisher did not come back.
+func NotResumed(lastMedia time.Time) Reason {
+	if lastMedia.IsZero() {
+		return because(ServerRestart, "the server restarted before any media arrived and the encoder did not come back; let the encoder reconnect by itself")
+	}
+	return because(ServerRestart, "the server restarted and the encoder did not come back after its last media at %s; let the encoder reconnect by itself", at(lastMedia))
+}
+
+// StoppedServer: the server was stopped on purpose and the publisher did not come back.
+func StoppedServer() Reason {
+	return because(ServerStopped, "the server was stopped and the encoder did not come back after its restart; publish again to go on air")
+}
+
+// Lost: the reconnect window ran out.
+func Lost(lastMedia time.Time, window time.Duration) Reason {
+	return because(EncoderLost, "no media since %s, and the reconnect window of %s passed; check the encoder's network, or publish again to go on air", at(lastMedia), seconds(window))
+}
+
+// TooMuch: the playlist's least length does not fit into the memory cap.
+func TooMuch(bitrateBps, limitBps int64) Reason {
+	return because(BitrateTooHigh, "the encoder sends %.1f Mbit/s and the limit is %.1f Mbit/s; lower the encoder's bitrate", float64(bitrateBps)/1e6, float64(limitBps)/1e6)
+}
+
+// Fault: we cannot go on, and it is not the encoder's doing.
+func Fault(what string) Reason {
+	return because(ServerFault, "%s; see the server's log, then publish again", what)
 }
