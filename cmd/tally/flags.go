@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"tally/internal/cli"
+)
+
+// serverFlags are what a server can be told. Each is a flag, an environment
+// variable and a key of the configuration file; the flag goes before the
+// variable, the variable before the file.
+type serverFlags struct {
+	Config  string `env:"TALLY_CONFIG" placeholder:"FILE" help:"YAML file with these flags as keys, without the dashes."`
+	DataDir string `env:"TALLY_DATA_DIR" default:"./tally-data" placeholder:"DIR" help:"Where the database and the first credentials are kept (${default})."`
+
+	HTTPAddr  string `name:"http-addr" env:"TALLY_HTTP_ADDR" default:":8080" placeholder:"ADDR" help:"API, playback and pages (${default}; :0 takes a free port)."`
+	RTMPAddr  string `name:"rtmp-addr" env:"TALLY_RTMP_ADDR" default:":1935" placeholder:"ADDR" help:"Encoders (${default})."`
+	RTMPSAddr string `name:"rtmps-addr" env:"TALLY_RTMPS_ADDR" placeholder:"ADDR" help:"Encoders over TLS (off without --tls-cert, then :1936)."`
+	AdminAddr string `env:"TALLY_ADMIN_ADDR" default:"127.0.0.1:9180" placeholder:"ADDR" help:"Metrics and profiles (${default}; empty: off)."`
+
+	PublicURL string `name:"public-url" env:"TALLY_PUBLIC_URL" placeholder:"URL" help:"What playback_url begins with (unset: scheme and host of the API request)."`
+	IngestURL string `name:"ingest-url" env:"TALLY_INGEST_URL" placeholder:"URL" help:"What ingest_server is (unset: the API's host and the RTMP port)."`
+
+	TrustedProxies []string `env:"TALLY_TRUSTED_PROXIES" placeholder:"CIDR" help:"Addresses of proxies whose X-Forwarded headers are believed."`
+
+	TLSCert string `name:"tls-cert" env:"TALLY_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain for RTMPS."`
+	TLSKey  string `name:"tls-key" env:"TALLY_TLS_KEY" placeholder:"FILE" help:"PEM private key for RTMPS."`
+
+	AccountID string `env:"TALLY_ACCOUNT_ID" placeholder:"ID" help:"Account id made at the first start (random if unset)."`
+	AppID     string `env:"TALLY_APP_ID" placeholder:"ID" help:"App id made at the first start (random if unset)."`
+	APIToken  string `name:"api-token" env:"TALLY_API_TOKEN" placeholder:"TOKEN" help:"API token made at the first start (random if unset)."`
+}
+
+// presetForm is the form of preset ids and tokens.
+var presetForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// check returns a usage error for a flag that cannot be meant, and fills in
+// what follows from other flags.
+func (f *serverFlags) check() error {
+	presets := []struct{ name, value string }{
+		{"--account-id", f.AccountID}, {"--app-id", f.AppID}, {"--api-token", f.APIToken},
+	}
+	for _, p := range presets {
+		if p.value != "" && !presetForm.MatchString(p.value) {
+			return cli.Usagef("%s must be 1 to 64 of the characters A-Z a-z 0-9 _ -", p.name)
+		}
+	}
+	if (f.TLSCert == "") != (f.TLSKey == "") {
+		return cli.Usagef("--tls-cert and --tls-key go together: give both")
+	}
+	switch {
+	case f.RTMPSAddr != "" && f.TLSCert == "":
+		return cli.Usagef("--rtmps-addr needs a certificate: give --tls-cert and --tls-key")
+	case f.RTMPSAddr == "" && f.TLSCert != "":
+		f.RTMPSAddr = ":1936"
+	}
+	addrs := []struct{ name, value string }{
+		{"--http-addr", f.HTTPAddr}, {"--rtmp-addr", f.RTMPAddr}, {"--rtmps-addr", f.RTMPSAddr}, {"--admin-addr", f.AdminAddr},
+	}
+	for _, a := range addrs {
+		optional := a.name == "--rtmps-addr" || a.name == "--admin-addr"
+		if optional && a.value == "" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(a.value); err != nil {
+			return cli.Usagef("%s %q must be HOST:PORT, for example 127.0.0.1:8080 or :8080", a.name, a.value)
+		}
+	}
+	if err := checkURL("--public-url", f.PublicURL, "http", "https"); err != nil {
+		return err
+	}
+	if err := checkURL("--ingest-url", f.IngestURL, "rtmp", "rtmps"); err != nil {
+		return err
+	}
+	_, err := f.proxies()
+	return err
+}
+
+// checkURL accepts "" and absolute URLs of one of the schemes, without query.
+func checkURL(flag, value string, schemes ...string) error {
+	if value == "" {
+		return nil
+	}
+	u, err := url.Parse(value)
+	if err == nil && u.Host != "" && u.RawQuery == "" && u.User == nil {
+		for _, s := range schemes {
+			if u.Scheme == s {
+				return nil
+			}
+		}
+	}
+	return cli.Usagef("%s %q must be an address such as %s://live.example.com", flag, value, schemes[0])
+}
+
+// proxies parses --trusted-proxies: addresses or CIDR prefixes.
+func (f *serverFlags) proxies() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range f.TrustedProxies {
+		if s = strings.TrimSpace(s); s == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(s)
+		if err != nil {
+			addr, addrErr := netip.ParseAddr(s)
+			if addrErr != nil {
+				return nil, cli.Usagef("--trusted-proxies %q must be an address or a range such as 10.0.0.0/8", s)
+			}
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		out = append(out, prefix.Masked())
+	}
+	return out, nil
+}
+
+// localBase is the http address of addr for a program on this machine.
+func localBase(addr net.Addr) string { return "http://" + localHostPort(addr) }
+
+// localHostPort is addr as a program on this machine dials it: an address that
+// means every interface becomes 127.0.0.1.
+func localHostPort(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return addr.String()
+	}
+	if tcp.IP == nil || tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("127.0.0.1:%d", tcp.Port)
+	}
+	return tcp.String()
+}

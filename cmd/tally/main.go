@@ -1,0 +1,110 @@
+// Command tally is a self-hosted livestream server and the tools that go with
+// it. This package is the only place that sees everything: flags, the
+// configuration file, the wiring of the packages, and the order in which they
+// start and stop. Commands that only talk to a server live in internal/cli.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"tally/internal/cli"
+)
+
+// Exit codes, the same for every command.
+const (
+	exitDone   = 0
+	exitFailed = 1 // the command was understood and could not be done
+	exitMisuse = 2 // flags, arguments or the configuration file are wrong
+)
+
+// commands is the command line. Flags of a command are the fields of its type.
+type commands struct {
+	Serve      serveCmd       `cmd:"" help:"Run the server: RTMP in, HLS and the API out."`
+	Livestream livestreamCmds `cmd:"" help:"List and show livestreams."`
+	Session    sessionCmds    `cmd:"" help:"Show what a broadcast was."`
+	Version    versionCmd     `cmd:"" help:"Print version and build."`
+}
+
+type livestreamCmds struct {
+	List cli.LivestreamListCmd `cmd:"" help:"List livestreams, newest first."`
+	Show cli.LivestreamShowCmd `cmd:"" help:"Show one livestream and its newest session."`
+}
+
+type sessionCmds struct {
+	Show cli.SessionShowCmd `cmd:"" help:"Show one session."`
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is main without the process: it parses args, runs the command until it
+// is done or a signal asks it to stop, and returns the exit code. A second
+// signal ends the process at once.
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	var cmds commands
+	parser, err := kong.New(&cmds,
+		kong.Name("tally"),
+		kong.Description("A self-hosted livestream server. Start with `tally demo`."),
+		kong.Writers(stdout, stderr),
+		kong.Resolvers(&configFile{}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+	)
+	if err != nil {
+		panic(err) // the command line above is wrong, not the user's
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(stderr, "tally: %s; see %s\n", oneLine(err), helpFor(err))
+		return exitMisuse
+	}
+	kctx.BindTo(ctx, (*context.Context)(nil))
+	kctx.Bind(&cli.Streams{Out: stdout, Err: stderr})
+	return exitCode(kctx.Run(), stderr)
+}
+
+// exitCode prints err as one line and says how the process ends.
+func exitCode(err error, stderr io.Writer) int {
+	var quiet cli.QuietError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &quiet):
+		return exitFailed // the command has already said why
+	case errors.Is(err, cli.ErrUsage):
+		fmt.Fprintf(stderr, "tally: %s\n", oneLine(err))
+		return exitMisuse
+	}
+	fmt.Fprintf(stderr, "tally: %s\n", oneLine(err))
+	return exitFailed
+}
+
+// helpFor names the help text that tells more about a parse error.
+func helpFor(err error) string {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil {
+		if node := parse.Context.Selected(); node != nil {
+			return "tally " + strings.TrimPrefix(node.Path(), "tally ") + " --help"
+		}
+	}
+	return "tally --help"
+}
+
+// oneLine folds an error's text into one line.
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}
