@@ -1,15 +1,22 @@
 package playlist
 
-import "strconv"
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
 
-// Multivariant is a Multivariant Playlist (rfc8216bis-16 section 4.4.6).
+// Multivariant is a Multivariant Playlist (rfc8216bis-22 section 4.4.6).
 type Multivariant struct {
 	Version             int // 0 is written as DefaultVersion
 	IndependentSegments bool
 	Variants            []Variant
 }
 
-// Variant is one EXT-X-STREAM-INF with its URI (rfc8216bis-16 section 4.4.6.2).
+// Variant is one EXT-X-STREAM-INF with its URI (rfc8216bis-22 section 4.4.6.2).
 // Zero values leave their attribute out, except BANDWIDTH, which is required.
 type Variant struct {
 	URI              string
@@ -68,4 +75,115 @@ func (v *Variant) appendText(dst []byte) []byte {
 	dst = append(dst, '\n')
 	dst = append(dst, v.URI...)
 	return append(dst, '\n')
+}
+
+// ParseMultivariant reads a Multivariant Playlist. It is as strict as
+// Media.Parse. EXT-X-MEDIA, I-frame variants and session data are checked for
+// nothing and left out.
+func ParseMultivariant(text string) (*Multivariant, error) {
+	p := multivariantParser{m: new(Multivariant), lines: lines{rest: text}}
+	if err := p.run(); err != nil {
+		return nil, &SyntaxError{Line: max(p.lines.n, 1), Err: err}
+	}
+	return p.m, nil
+}
+
+type multivariantParser struct {
+	m       *Multivariant
+	lines   lines
+	once    onceTags
+	variant *Variant // awaits its URI line
+}
+
+func (p *multivariantParser) run() error {
+	if !utf8.ValidString(p.lines.rest) {
+		return errors.New("the playlist is not UTF-8")
+	}
+	if line, ok := p.lines.next(); !ok || line != "#EXTM3U" || p.lines.n != 1 {
+		return errors.New("want #EXTM3U as the first line")
+	}
+	for line, ok := p.lines.next(); ok; line, ok = p.lines.next() {
+		name, value, isTag := splitTag(line)
+		switch {
+		case isTag && p.variant != nil:
+			return errors.New("EXT-X-STREAM-INF: want its URI on the next line")
+		case isTag:
+			if err := p.tag(name, value); err != nil {
+				return fmt.Errorf("%s: %w", clip(name), err)
+			}
+		case p.variant == nil:
+			return fmt.Errorf("URI %q without EXT-X-STREAM-INF before it", clip(value))
+		default:
+			p.variant.URI = value
+			p.m.Variants = append(p.m.Variants, *p.variant)
+			p.variant = nil
+		}
+	}
+	if p.variant != nil {
+		return errors.New("EXT-X-STREAM-INF: want its URI on the next line")
+	}
+	return nil
+}
+
+func (p *multivariantParser) tag(name, value string) error {
+	switch name {
+	case "EXT-X-VERSION":
+		n, err := parseInteger(value)
+		if err != nil || n < 1 || n > 1<<31-1 {
+			return fmt.Errorf("%q, want an integer from 1", clip(value))
+		}
+		p.m.Version = int(n)
+		return p.once.set(onceVersion)
+	case "EXT-X-INDEPENDENT-SEGMENTS":
+		p.m.IndependentSegments = true
+		return p.once.set(onceIndependent)
+	case "EXT-X-STREAM-INF":
+		return p.streamInf(value)
+	case "EXT-X-DEFINE":
+		return ErrUnsupported
+	case "EXTM3U":
+		return errors.New("only the first line may be #EXTM3U")
+	case "EXTINF", "EXT-X-TARGETDURATION", "EXT-X-MEDIA-SEQUENCE", "EXT-X-DISCONTINUITY-SEQUENCE", "EXT-X-ENDLIST",
+		"EXT-X-PLAYLIST-TYPE", "EXT-X-I-FRAMES-ONLY", "EXT-X-PART-INF", "EXT-X-SERVER-CONTROL", "EXT-X-BYTERANGE",
+		"EXT-X-DISCONTINUITY", "EXT-X-KEY", "EXT-X-MAP", "EXT-X-PROGRAM-DATE-TIME", "EXT-X-GAP", "EXT-X-BITRATE",
+		"EXT-X-PART", "EXT-X-DATERANGE", "EXT-X-SKIP", "EXT-X-PRELOAD-HINT", "EXT-X-RENDITION-REPORT":
+		return errors.New("media playlist tag in a multivariant playlist")
+	}
+	return nil
+}
+
+func (p *multivariantParser) streamInf(value string) error {
+	v := new(Variant)
+	a := attrs{rest: value}
+	for a.next() {
+		switch a.name {
+		case "BANDWIDTH":
+			a.integer(&v.Bandwidth)
+		case "AVERAGE-BANDWIDTH":
+			a.integer(&v.AverageBandwidth)
+		case "CODECS":
+			a.text(&v.Codecs)
+		case "RESOLUTION":
+			a.resolution(&v.Width, &v.Height)
+		case "FRAME-RATE":
+			var d time.Duration
+			a.seconds(&d) // the same decimal-floating-point
+			v.FrameRate = d.Seconds()
+		case "CLOSED-CAPTIONS":
+			v.NoClosedCaptions = !a.quoted && a.value == "NONE"
+		}
+	}
+	p.variant = v
+	return a.need("BANDWIDTH")
+}
+
+func (a *attrs) resolution(width, height *int) {
+	w, h, _ := strings.Cut(a.value, "x")
+	wn, err1 := parseInteger(w)
+	hn, err2 := parseInteger(h)
+	if a.quoted || err1 != nil || err2 != nil || wn > 1<<20 || hn > 1<<20 {
+		a.fail("attribute RESOLUTION: %q, want WIDTHxHEIGHT", clip(a.value))
+		return
+	}
+	*width, *height = int(wn), int(hn)
 }

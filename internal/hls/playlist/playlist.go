@@ -2,7 +2,7 @@
 // with the low-latency tags, Multivariant Playlists, Playlist Delta Updates,
 // and the delivery directives of a request. It reads no clock and does no I/O.
 //
-// Sections are those of draft-pantos-hls-rfc8216bis-16 ("rfc8216bis-16").
+// Sections are those of draft-pantos-hls-rfc8216bis-22 ("rfc8216bis-22").
 //
 // The server renders one Media per part with AppendText, which allocates
 // nothing once its buffer has grown. Players and checkers read with
@@ -19,7 +19,7 @@ import "time"
 const Precision = time.Microsecond
 
 // DefaultVersion is the EXT-X-VERSION written for a zero Version: EXT-X-SKIP
-// needs 9 (rfc8216bis-16 section 8), and some players refuse numbers they have
+// needs 9 (rfc8216bis-22 section 8), and some players refuse numbers they have
 // not heard of.
 const DefaultVersion = 9
 
@@ -43,7 +43,7 @@ func At(tick int64, timescale uint32) time.Duration {
 	return time.Duration(sec)*time.Second + time.Duration((rest*unit+ts/2)/ts)*Precision
 }
 
-// Media is a Media Playlist (rfc8216bis-16 section 4.4.3). The zero value of
+// Media is a Media Playlist (rfc8216bis-22 section 4.4.3). The zero value of
 // an optional field leaves its tag or attribute out.
 //
 // A Media may be read by several goroutines while nobody changes it.
@@ -88,7 +88,7 @@ type Segment struct {
 	Parts           []Part        // empty once the segment is far from the live edge
 }
 
-// Part is a Partial Segment (rfc8216bis-16 section 4.4.4.9).
+// Part is a Partial Segment (rfc8216bis-22 section 4.4.4.9).
 type Part struct {
 	URI         string
 	Duration    time.Duration // a multiple of Precision
@@ -97,7 +97,7 @@ type Part struct {
 }
 
 // RenditionReport says how far another Media Playlist of the same programme is
-// (rfc8216bis-16 section 4.4.5.4).
+// (rfc8216bis-22 section 4.4.5.4).
 type RenditionReport struct {
 	URI      string
 	LastMSN  int64
