@@ -44,12 +44,12 @@ type Output interface {
 
 // Progress is what an output has made of the media so far.
 type Progress struct {
-	Playable      bool  // the first segment is listable
-	MSN           int64 // of the newest segment begun
-	Discontinuity int64 // of the newest segment begun
+	Playable      bool  // a segment of this session is listable
+	KeyframeSeen  bool  // a video keyframe came in this session
+	MSN           int64 // of the newest segment begun; before the first, the run's mark
+	Discontinuity int64 // of the newest segment begun; before the first, the run's mark
 	PartTarget    time.Duration
 	LongestGOP    time.Duration // between keyframes, within this session
-	KeyframeSeen  bool
 }
 
 // A Request is a publish that a protocol package wants accepted. It may be

@@ -2,45 +2,133 @@ package ingest
 
 import (
 	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"tally/internal/livestream"
 	"tally/internal/media"
 )
 
+// IntervalGap is the silence that ends an interval of ingest seconds (design
+// section 4), and the silence after which a publisher counts as stale.
+const IntervalGap = 2 * time.Second
+
+// A CutError is the cause of a publication's context when the server ends it.
+// Sentence is for the person at the encoder.
+type CutError struct{ Sentence string }
+
+func (e *CutError) Error() string { return e.Sentence }
+
 // A Publication is one accepted publish. Its methods are called by the one
 // goroutine that reads the publisher's connection.
 type Publication struct {
+	s      *session
+	epoch  int64
+	out    Output
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	began  time.Time // accepted; what the atomics below count from
+	once   sync.Once // the end
+
+	first  atomic.Int64 // arrival of the first media message: nanoseconds since began, 0 before
+	last   atomic.Int64 // arrival of the newest
+	ingest atomic.Int64 // nanoseconds received by this publication
+	bytes  atomic.Int64
+	frames atomic.Int64
+
+	playable bool // owned by the publisher's goroutine
 }
 
 // Context ends when the publication must stop: the session was stopped,
-// disabled, taken over, or fell silent. Its cause says why; a *CutError has a
-// sentence for the encoder. The protocol package then closes the connection.
+// disabled, taken over, or fell silent. Its cause is a *CutError. The protocol
+// package then closes the connection.
 func (p *Publication) Context() context.Context { return p.ctx }
 
 // Arrived counts one audio or video message towards ingest seconds and the
 // idle clock, whatever is in it. sizeBytes is its payload's length.
-func (p *Publication) Arrived(sizeBytes int) {}
+func (p *Publication) Arrived(sizeBytes int) {
+	p.bytes.Add(int64(sizeBytes))
+	now := max(1, int64(time.Since(p.began)))
+	last := p.last.Load()
+	p.last.Store(now)
+	if last == 0 {
+		p.first.Store(now)
+		return
+	}
+	if gap := now - last; gap <= int64(IntervalGap) {
+		p.ingest.Add(gap)
+	}
+}
+
+// silence is how long ago the newest media message arrived, or the publish was
+// accepted when none did.
+func (p *Publication) silence() time.Duration {
+	return time.Since(p.began) - time.Duration(p.last.Load())
+}
+
+// lastArrival is when the newest media message arrived; zero when none did.
+func (p *Publication) lastArrival() time.Time {
+	if n := p.last.Load(); n > 0 {
+		return p.began.Add(time.Duration(n))
+	}
+	return time.Time{}
+}
 
 // Expect passes on which tracks onMetaData announced.
-func (p *Publication) Expect(video, audio bool) {}
+func (p *Publication) Expect(video, audio bool) { p.out.Expect(p.epoch, video, audio) }
 
 // WriteTrack passes on a track's configuration, at first or when it changed.
-func (p *Publication) WriteTrack(t media.Track) error { return nil }
+func (p *Publication) WriteTrack(t media.Track) error {
+	return p.written(p.out.WriteTrack(p.epoch, t))
+}
 
 // WriteFrame passes on the next frame, and takes over its payload. An error
-// ends the publication: call Fail with it and close the connection.
-func (p *Publication) WriteFrame(f media.Frame) error { return nil }
+// ends the publication: close the connection.
+func (p *Publication) WriteFrame(f media.Frame) error {
+	p.frames.Add(1)
+	return p.written(p.out.WriteFrame(p.epoch, f))
+}
+
+// reasoned is an output's error that knows its err_message.
+type reasoned interface {
+	error
+	Reason() livestream.Reason
+}
+
+func (p *Publication) written(err error) error {
+	if err == nil {
+		if !p.playable && p.out.Progress().Playable {
+			p.playable = true
+			p.s.post(func() { p.s.becamePlayable(p) })
+		}
+		return nil
+	}
+	if errors.Is(err, livestream.ErrStale) {
+		return err // another publish owns the session: the context has ended or is about to
+	}
+	reason := livestream.Fault("the packager cannot go on")
+	if r, ok := errors.AsType[reasoned](err); ok {
+		reason = r.Reason()
+	} else {
+		p.s.log.Error("the packager cannot go on", "err", err)
+	}
+	p.end(func() { p.s.fail(p, reason) })
+	return err
+}
 
 // The publication ends by exactly one of the following; later calls do nothing.
 
 // Unpublish: the encoder ended cleanly.
-func (p *Publication) Unpublish() {}
+func (p *Publication) Unpublish() { p.end(func() { p.s.unpublish(p) }) }
 
 // Lose: the connection ended without a clean end.
-func (p *Publication) Lose(err error) {}
+func (p *Publication) Lose(err error) { p.end(func() { p.s.lose(p, livestream.Reason{}) }) }
 
-// Fail: the media cannot be used; reason becomes err_message when nothing was
-// playable yet. When the session is on air it is as if the connection was lost.
-func (p *Publication) Fail(reason livestream.Reason) {}
+// Fail: the media cannot be used. The reason becomes err_message when nothing
+// was playable yet; when the session is on air it is as if the connection was
+// lost, so that an encoder can come back with better media.
+func (p *Publication) Fail(reason livestream.Reason) { p.end(func() { p.s.lose(p, reason) }) }
+
+func (p *Publication) end(op func()) { p.once.Do(func() { p.s.post(op) }) }

@@ -1,0 +1,87 @@
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"tally/internal/livestream"
+)
+
+// checkpointEvery bounds what a crash costs (design section 3, Checkpoint).
+const checkpointEvery = 500 * time.Millisecond
+
+// msnHeadroom is how many segments may be listed beyond the present one before
+// the next checkpoint must have been written: 16 s of them, the shortest being
+// 1 s. After a crash the playlist goes on behind the reserved numbers.
+const msnHeadroom = 16
+
+// discontinuityHeadroom is the same for discontinuities: a reconnect and some
+// changes of parameters within one checkpoint.
+const discontinuityHeadroom = 16
+
+// checkpoints writes all open sessions each 500 ms, in one transaction.
+func (m *Manager) checkpoints() {
+	tick := time.NewTicker(checkpointEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			m.checkpoint(m.ctx, m.all(), m.usage)
+		case <-m.ctx.Done():
+			return
+		}
+	}
+}
+
+// checkpoint writes the figures of sessions and what viewers watched, then
+// tells the outputs which numbers are durable. usage may be nil. A store that cannot write is
+// asked again at the next tick: figures are totals, so nothing is lost.
+func (m *Manager) checkpoint(ctx context.Context, sessions []*session, usage Usage) {
+	cs := make([]livestream.Checkpoint, 0, len(sessions))
+	outs := make([]Output, 0, len(sessions))
+	for _, s := range sessions {
+		if c, out, ok := s.checkpoint(); ok {
+			cs, outs = append(cs, c), append(outs, out)
+		}
+	}
+	var ws []livestream.UsageWindow
+	if usage != nil {
+		ws = usage.Windows()
+	}
+	if len(cs) == 0 && len(ws) == 0 {
+		return
+	}
+	if err := m.store.Checkpoint(ctx, cs, ws); err != nil {
+		m.log.Error("checkpoint", "sessions", len(cs), "err", err)
+		return
+	}
+	for i, out := range outs {
+		out.Mark(cs[i].MSNMark, cs[i].DiscontinuityMark)
+	}
+	if usage != nil {
+		usage.Ack(ws)
+	}
+}
+
+// checkpoint reads the session's figures; ok is false when no publisher is
+// connected, because then nothing moves.
+func (s *session) checkpoint() (c livestream.Checkpoint, out Output, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pub == nil || s.out == nil {
+		return c, nil, false
+	}
+	progress := s.out.Progress()
+	c = livestream.Checkpoint{
+		LivestreamID: s.id, SessionID: s.rec.Session.ID, Epoch: s.pub.epoch,
+		At:     s.clock.now(),
+		Ingest: s.ingest + time.Duration(s.pub.ingest.Load()),
+		RunID:  s.rec.Livestream.Run.ID, PartTarget: progress.PartTarget, LongestGOP: progress.LongestGOP,
+		MSNMark:           progress.MSN + msnHeadroom,
+		DiscontinuityMark: progress.Discontinuity + discontinuityHeadroom,
+	}
+	if last := s.pub.lastArrival(); !last.IsZero() {
+		c.LastMediaAt = s.clock.at(last)
+	}
+	return c, s.out, true
+}
