@@ -49,7 +49,12 @@ func because(c Code, format string, args ...any) Reason {
 func at(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
 // seconds writes a duration into a sentence.
-func seconds(d time.Duration) string { return fmt.Sprintf("%.3g s", d.Seconds()) }
+func seconds(d time.Duration) string {
+	if d >= 2*time.Minute {
+		return d.Round(time.Second).String()
+	}
+	return fmt.Sprintf("%.3g s", d.Seconds())
+}
 
 // Reconnect is the passing err_message of a session in its reconnect window.
 func Reconnect(lastMedia, deadline time.Time) Reason {
