@@ -6,8 +6,7 @@
 package ingest
 
 import (
-	"time"
-
+	"tally/internal/livestream"
 	"tally/internal/media"
 	"tally/internal/secret"
 )
@@ -42,15 +41,9 @@ type Output interface {
 	End(linger bool)
 }
 
-// Progress is what an output has made of the media so far.
-type Progress struct {
-	Playable      bool  // a segment of this session is listable
-	KeyframeSeen  bool  // a video keyframe came in this session
-	MSN           int64 // of the newest segment begun; before the first, the run's mark
-	Discontinuity int64 // of the newest segment begun; before the first, the run's mark
-	PartTarget    time.Duration
-	LongestGOP    time.Duration // between keyframes, within this session
-}
+// Progress is what an output has made of the media so far. It is one of the
+// shared words, so that the packager need not import this package.
+type Progress = livestream.Progress
 
 // A Request is a publish that a protocol package wants accepted. It may be
 // refused before any byte of media is read.
