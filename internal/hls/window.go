@@ -1,0 +1,115 @@
+package hls
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"tally/internal/livestream"
+)
+
+// What a [Window] refuses. The edge turns them into answers.
+var (
+	// ErrEnded: the playlist has its ENDLIST, what was asked for will not come.
+	// Wait returns the final snapshot beside it, which is the answer to any
+	// playlist request (rfc8216bis-22 section 6.2.5: directives are ignored).
+	ErrEnded = errors.New("the playlist has ended")
+	// ErrTooFar: the position lies too far ahead to be waited for; 400.
+	ErrTooFar = errors.New("too far ahead of the playlist")
+	// ErrStarting: nothing is listed yet, so there is no playlist; 503.
+	ErrStarting = errors.New("nothing is listed yet")
+)
+
+// A Position names what a blocking reload waits for (rfc8216bis-22 section
+// 6.2.5.2).
+type Position struct {
+	MSN  int64
+	Part int // index within the segment; -1: the whole segment
+}
+
+// A Window is one run's media as viewers may fetch it: a sequence of immutable
+// snapshots. All methods may be called concurrently; none takes a lock.
+type Window struct {
+	current atomic.Pointer[Snapshot]
+
+	// fixed for the run
+	targetDuration time.Duration
+}
+
+// TargetDuration is EXT-X-TARGETDURATION. A playlist request that was held for
+// three of them is answered 503 (rfc8216bis-22 section 6.2.5.2).
+func (w *Window) TargetDuration() time.Duration { return w.targetDuration }
+
+// Current returns the newest snapshot, never nil.
+func (w *Window) Current() *Snapshot { return w.current.Load() }
+
+// Wait returns the first snapshot that has want, at once when it is there
+// already. It ends with ctx, returning its cause; with [ErrEnded] and the final
+// snapshot when the run is over; with [ErrTooFar]; with [ErrStarting] when
+// nothing is listed yet. It allocates nothing.
+func (w *Window) Wait(ctx context.Context, want Position) (*Snapshot, error) {
+	s := w.current.Load()
+	switch {
+	case !s.Listed() && !s.Ended:
+		return nil, ErrStarting
+	case !s.Ended && s.tooFar(want):
+		return nil, fmt.Errorf("segment %d part %d, the last segment is %d: %w", want.MSN, want.Part, s.LastMSN, ErrTooFar)
+	}
+	for {
+		if s.Has(want) {
+			return s, nil
+		}
+		if s.Ended {
+			return s, ErrEnded
+		}
+		select {
+		case <-s.next: // closed after the successor was stored
+			s = w.current.Load()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// WaitListed returns the first snapshot that lists something. It ends like
+// Wait; [ErrEnded] when the run is over without.
+func (w *Window) WaitListed(ctx context.Context) (*Snapshot, error) {
+	for {
+		s := w.current.Load()
+		if s.Listed() {
+			return s, nil
+		}
+		if s.Ended {
+			return s, ErrEnded
+		}
+		select {
+		case <-s.next:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// WaitPart returns the part of that name, held while it is the one that the
+// playlist hints at (rfc8216bis-22 section 4.4.5.3). A part that is neither
+// there nor hinted, that has left, or that will not come because a new
+// publisher took over or the run ended, is [livestream.ErrNotFound]. It ends
+// with ctx, returning its cause.
+func (w *Window) WaitPart(ctx context.Context, epoch, counter int64) (*Part, error) {
+	for {
+		s := w.current.Load()
+		if p := s.Part(epoch, counter); p != nil {
+			return p, nil
+		}
+		if s.Ended || epoch != s.Epoch || counter != s.NextPart {
+			return nil, livestream.ErrNotFound
+		}
+		select {
+		case <-s.next:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
