@@ -93,12 +93,12 @@ func TestVerifyAllocatesNothing(t *testing.T) {
 	s := signer(t, 1)
 	good, bad := s.Mint(playbackID), signer(t, 2).Mint(playbackID)
 	for name, id := range map[string]string{"good": good, "bad": bad} {
-		if n := testing.AllocsPerRun(1000, func() { s.Verify(playbackID, id) }); n != 0 {
+		if n := testing.AllocsPerRun(1000, func() { s.Verify(playbackID, id) }); n != 0 && !raceEnabled {
 			t.Errorf("%s MAC: %v allocations", name, n)
 		}
 	}
 	buf := make([]byte, 0, 64)
-	if n := testing.AllocsPerRun(1000, func() { s.AppendMint(buf, playbackID) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { s.AppendMint(buf, playbackID) }); n != 0 && !raceEnabled {
 		t.Errorf("AppendMint: %v allocations", n)
 	}
 }
