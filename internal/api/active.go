@@ -1,0 +1,154 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"strconv"
+	"unicode/utf8"
+
+	"tally/internal/livestream"
+)
+
+// getActive is L4, what is true at this moment. Clients poll it, so it is the
+// hot path (design section 9): one read of the store, no reflection, one
+// pooled buffer.
+func getActive(s *server, w http.ResponseWriter, rq *request) error {
+	id := rq.PathValue("livestream_id")
+	rec, err := s.Store.RecordByID(rq.Context(), rq.Scope, id)
+	if err != nil {
+		return s.noLivestream(rq, id, err)
+	}
+	if !rec.Session.Active(s.Now()) {
+		return tell(livestream.ErrNotActive, "No active livestream session found for livestream_id %s", clip(id))
+	}
+	buf := buffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	b := appendActive(buf.AvailableBuffer(), rec, s.origin(rq.Request))
+	buf.Write(b) // keeps what b has grown to, for the next request
+	w.Header()["Content-Length"] = []string{strconv.Itoa(len(b))}
+	w.Write(b)
+	buffers.Put(buf)
+	return nil
+}
+
+// noLivestream is the error of a livestream's look-up. Whether the app exists
+// is asked only now: a livestream that was found had one.
+func (s *server) noLivestream(rq *request, id string, err error) error {
+	if !errors.Is(err, livestream.ErrNotFound) {
+		return err
+	}
+	if err := s.checkApp(rq); err != nil {
+		return err
+	}
+	return missing("livestream", id)
+}
+
+// appendActive appends L4's answer: the livestream with disabled as text, the
+// session with its seconds as text (contract 6.2).
+func appendActive(b []byte, rec livestream.Record, o origin) []byte {
+	l, s := &rec.Livestream, &rec.Session
+	b = append(b, `{"success":true,"data":{"livestream":{"id":`...)
+	b = appendString(b, l.ID)
+	b = append(b, `,"name":`...)
+	b = appendOrNull(b, l.Name, l.HasName)
+	b = append(b, `,"status":"`...)
+	b = append(b, rec.Session.Status()...)
+	b = append(b, `","meeting_id":`...)
+	b = appendOrNull(b, l.MeetingID, l.MeetingID != "")
+	b = append(b, `,"ingest_server":`...)
+	b = appendString(b, o.ingest)
+	b = append(b, `,"stream_key":`...)
+	b = appendString(b, l.StreamKey.Reveal())
+	b = append(b, `,"playback_url":`...)
+	b = appendString(b, o.playbackURL(l.PlaybackID))
+	b = append(b, `,"disabled":"`...)
+	b = strconv.AppendBool(b, l.Disabled)
+	b = append(b, `","created_at":`...)
+	b = appendStamp(b, l.CreatedAt)
+	b = append(b, `,"updated_at":`...)
+	b = appendStamp(b, l.UpdatedAt)
+
+	message := s.ErrMessage()
+	b = append(b, `},"session":{"id":`...)
+	b = appendString(b, s.ID)
+	b = append(b, `,"livestream_id":`...)
+	b = appendString(b, s.LivestreamID)
+	b = append(b, `,"err_message":`...)
+	b = appendOrNull(b, message, message != "")
+	b = append(b, `,"invoked_time":`...)
+	b = appendStamp(b, s.InvokedAt)
+	b = append(b, `,"started_time":`...)
+	b = appendStamp(b, s.StartedAt)
+	b = append(b, `,"stopped_time":`...)
+	b = appendStamp(b, s.StoppedAt)
+	b = append(b, `,"created_at":`...)
+	b = appendStamp(b, s.CreatedAt)
+	b = append(b, `,"updated_at":`...)
+	b = appendStamp(b, s.UpdatedAt)
+	b = append(b, `,"ingest_seconds":"`...)
+	b = strconv.AppendInt(b, seconds(s.Ingest), 10)
+	b = append(b, `","viewer_seconds":"`...)
+	b = strconv.AppendInt(b, seconds(s.Viewed), 10)
+	return append(b, "\"}}}\n"...)
+}
+
+func appendOrNull(b []byte, s string, has bool) []byte {
+	if !has {
+		return append(b, "null"...)
+	}
+	return appendString(b, s)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendString appends s as a JSON string (RFC 8259 section 7). What is not
+// UTF-8 becomes U+FFFD. The bytes are those of encoding/json without HTML
+// escapes, so that every endpoint spells a text the same way.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			if c >= ' ' && c != '"' && c != '\\' {
+				i++
+				continue
+			}
+			b = append(b, s[start:i]...)
+			switch c {
+			case '"', '\\':
+				b = append(b, '\\', c)
+			case '\b':
+				b = append(b, '\\', 'b')
+			case '\f':
+				b = append(b, '\\', 'f')
+			case '\n':
+				b = append(b, '\\', 'n')
+			case '\r':
+				b = append(b, '\\', 'r')
+			case '\t':
+				b = append(b, '\\', 't')
+			default:
+				b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+			}
+			i++
+			start = i
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			b = append(b, s[start:i]...)
+			b = append(b, `\ufffd`...)
+			start = i + size
+		case r == '\u2028', r == '\u2029': // line ends in JavaScript, not in JSON
+			b = append(b, s[start:i]...)
+			b = append(b, '\\', 'u', '2', '0', '2', hexDigits[r&15])
+			start = i + size
+		}
+		i += size
+	}
+	b = append(b, s[start:]...)
+	return append(b, '"')
+}

@@ -1,0 +1,128 @@
+// Package api answers the REST interface of Cloudflare RealtimeKit's
+// livestreams, so that the official clients work when only their base URL
+// changes. docs/openapi.yaml is its contract; every answer of the tests is
+// validated against that file.
+//
+// Every answer comes from the store alone, so it is the same before and after
+// a restart. Commands (start, stop) go through [Control]. Handlers return
+// errors; one table in errors.go turns them into HTTP.
+//
+// One request walks: ServeHTTP (headers, route) → authorize (401, 403) →
+// handler (404, 400, answer). The hot path, active-livestream-session, is in
+// active.go and builds its JSON by hand.
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"tally/internal/auth"
+	"tally/internal/livestream"
+)
+
+// Store is what the API asks of the store.
+type Store interface {
+	CreateLivestream(ctx context.Context, l livestream.Livestream) error
+	RecordByID(ctx context.Context, s livestream.Scope, id string) (livestream.Record, error)
+	RecordByMeeting(ctx context.Context, s livestream.Scope, meetingID string) (livestream.Record, error)
+	Records(ctx context.Context, s livestream.Scope, q livestream.Query) ([]livestream.Record, int, error)
+	Session(ctx context.Context, s livestream.Scope, sessionID string) (livestream.Session, error)
+	Sessions(ctx context.Context, s livestream.Scope, livestreamID string, p livestream.Page) ([]livestream.Session, int, error)
+	CreateMeeting(ctx context.Context, m livestream.Meeting) error
+	Meeting(ctx context.Context, s livestream.Scope, id string) (livestream.Meeting, error)
+	App(ctx context.Context, s livestream.Scope) (livestream.App, error)
+}
+
+// Control carries commands to whoever owns the livestream. Both return the
+// record as it stands after the command.
+type Control interface {
+	// Start opens a session that awaits its encoder. ErrAlreadyOn when one is
+	// open, ErrDisabled when the livestream is disabled.
+	Start(ctx context.Context, livestreamID string) (livestream.Record, error)
+	// Stop ends an open session, or acknowledges a failed one. ErrNotActive
+	// when there is neither.
+	Stop(ctx context.Context, livestreamID string) (livestream.Record, error)
+}
+
+// Config wires an API. Store, Auth and Control are required.
+type Config struct {
+	Store   Store
+	Auth    *auth.Authenticator
+	Control Control
+
+	// PublicURL is what playback_url begins with, such as
+	// "https://live.example.org". Empty: scheme and host of each request.
+	PublicURL string
+	// IngestURL is ingest_server, such as "rtmp://live.example.org/live/"; a
+	// missing path becomes /live/. Empty: the host of each request with
+	// RTMPPort, or with RTMPSPort when the request came by TLS.
+	IngestURL string
+	RTMPPort  int // 0: 1935
+	RTMPSPort int // 0: no RTMPS
+
+	// TrustedProxies may say by X-Forwarded-Proto and X-Forwarded-Host how
+	// their client reached them.
+	TrustedProxies []netip.Prefix
+
+	Logger *slog.Logger     // nil: nothing is logged
+	Now    func() time.Time // nil: time.Now
+}
+
+// server is the handler behind New.
+type server struct {
+	Config
+	mux      *http.ServeMux
+	ids      string // first part of every request id, new with each start
+	requests atomic.Uint64
+}
+
+// New returns the handler of the API. It serves the same routes with and
+// without the prefix /client/v4, and answers every other path with the API's
+// own 404, so mount it at /client/v4/ and /accounts/.
+func New(c Config) http.Handler {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.RTMPPort == 0 {
+		c.RTMPPort = 1935
+	}
+	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
+	c.IngestURL = ingestBase(c.IngestURL)
+	s := &server{Config: c, mux: http.NewServeMux(), ids: rand.Text()[:12] + "-"}
+	s.route()
+	return s
+}
+
+var (
+	jsonType = []string{"application/json"}
+	nosniff  = []string{"nosniff"}
+	noStore  = []string{"no-store"} // answers carry stream keys
+)
+
+// ServeHTTP implements http.Handler.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	h["X-Content-Type-Options"] = nosniff
+	h["Cache-Control"] = noStore
+	h["X-Request-Id"] = []string{s.ids + strconv.FormatUint(s.requests.Add(1), 36)}
+
+	// The mux would redirect a path that is not clean, and many clients turn a
+	// redirected POST into a GET: such a path is simply unknown.
+	if p := r.URL.Path; p == "" || p[0] != '/' || strings.Contains(p, "//") || strings.Contains(p, "/.") {
+		s.fail(w, r, errNoRoute)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
