@@ -28,7 +28,7 @@ import (
 )
 
 const (
-	// DefaultMaxViewers bounds the records held: about 500 bytes each.
+	// DefaultMaxViewers bounds the records held: about 300 bytes each.
 	DefaultMaxViewers = 200_000
 
 	// minPresence is the shortest time a viewer counts as present after its
@@ -78,12 +78,9 @@ type session struct {
 	records atomic.Int64 // viewer records that point here
 	ended   atomic.Bool
 
-	// edge is the newest part anyone was given: records of viewers that left
-	// are kept until it is a whole bitmap past theirs.
-	edge struct {
-		sync.Mutex
-		epoch, counter int64
-	}
+	// edge is the counter of the newest part anyone was given: records of
+	// viewers that left are kept until it is a whole bitmap past theirs.
+	edge atomic.Int64
 
 	// What follows is guarded by Counter.mu.
 	peak    int64
@@ -117,9 +114,10 @@ func (c *Counter) now() time.Duration { return time.Since(c.start) }
 type Delivery struct {
 	SessionID string // the session that the media belongs to
 	Viewer    viewer.ID
-	Epoch     int64           // of the publication that made the media
-	First     int64           // epoch-wide counter of the first part
-	Spans     []time.Duration // media time of each part, from First on
+	// First is the counter of the first part. Counters rise by one from part to
+	// part over a run, and a session's media is all of one run.
+	First int64
+	Spans []time.Duration // media time of each part, from First on
 	// Window is the media time the playlist spans now: what a viewer may take
 	// at once without having waited for it.
 	Window time.Duration
@@ -143,10 +141,10 @@ func (c *Counter) Delivered(d Delivery) {
 	}
 	w.span = max(w.span, d.Window)
 	w.presence = max(minPresence, 3*d.Target)
-	w.distinct += w.fetch(&d)
+	w.distinct += w.parts.fetch(&d)
 	w.settle(now)
 	sh.seen(w, now)
-	w.session.advance(d.Epoch, d.First+int64(len(d.Spans))-1)
+	w.session.advance(w.parts.high)
 }
 
 // session returns the session's record, making it at first.
@@ -164,25 +162,13 @@ func (c *Counter) session(id string, now time.Duration) *session {
 }
 
 // advance moves the session's edge to a newer part.
-func (s *session) advance(epoch, counter int64) {
-	s.edge.Lock()
-	defer s.edge.Unlock()
-	if epoch > s.edge.epoch {
-		s.edge.epoch, s.edge.counter = epoch, counter
-	} else if epoch == s.edge.epoch && counter > s.edge.counter {
-		s.edge.counter = counter
+func (s *session) advance(counter int64) {
+	for {
+		edge := s.edge.Load()
+		if counter <= edge || s.edge.CompareAndSwap(edge, counter) {
+			return
+		}
 	}
-}
-
-// passed reports whether the session's edge is so far ahead of that part that
-// nobody can be given it again.
-func (s *session) passed(epoch, counter int64) bool {
-	s.edge.Lock()
-	defer s.edge.Unlock()
-	if s.edge.epoch > epoch {
-		return s.edge.counter >= bitmapParts
-	}
-	return s.edge.epoch == epoch && s.edge.counter-counter >= bitmapParts
 }
 
 // Windows drains what was counted and returns every window that was not

@@ -69,14 +69,14 @@ func (l *ledger) sum() (d time.Duration) {
 }
 
 // give delivers n parts from first on, at once.
-func give(c *usage.Counter, v viewer.ID, first, n int64) { giveOf(c, session, v, 1, first, n) }
+func give(c *usage.Counter, v viewer.ID, first, n int64) { giveOf(c, session, v, first, n) }
 
-func giveOf(c *usage.Counter, session string, v viewer.ID, epoch, first, n int64) {
+func giveOf(c *usage.Counter, session string, v viewer.ID, first, n int64) {
 	spans := make([]time.Duration, n)
 	for i := range spans {
 		spans[i] = part
 	}
-	c.Delivered(usage.Delivery{SessionID: session, Viewer: v, Epoch: epoch, First: first, Spans: spans,
+	c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: first, Spans: spans,
 		Window: listed * part, Target: 2 * time.Second})
 }
 
@@ -201,25 +201,11 @@ func TestRestartKeepsCounting(t *testing.T) {
 	})
 }
 
-func TestReconnectCountsBothEpochs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, l, v := usage.New(usage.Config{}), &ledger{}, newViewer()
-		for _, d := range []struct{ epoch, first, n int64 }{
-			{1, 100, 10}, {2, 0, 10}, // counters start again with an epoch
-			{1, 104, 8}, {2, 2, 6}, // back across the discontinuity: two new parts
-			{3, 0, 5}, {2, 0, 10}, {1, 100, 10}, // a third epoch: the first counts nothing any more
-		} {
-			giveOf(c, session, v, d.epoch, d.first, d.n)
-		}
-		want(t, c, l, 10+10+2+5)
-	})
-}
-
 func TestSessionsAreCountedApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, v := usage.New(usage.Config{}), newViewer()
-		giveOf(c, "a", v, 1, 0, 3)
-		giveOf(c, "b", v, 2, 0, 5)
+		giveOf(c, "a", v, 0, 3)
+		giveOf(c, "b", v, 0, 5)
 		got := map[string]time.Duration{}
 		for _, w := range c.Windows() {
 			got[w.SessionID] += w.Amount
@@ -288,7 +274,7 @@ func TestConcurrencyAndPeak(t *testing.T) {
 func TestPresenceFollowsTheTargetDuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := usage.New(usage.Config{})
-		c.Delivered(usage.Delivery{SessionID: session, Viewer: newViewer(), Epoch: 1,
+		c.Delivered(usage.Delivery{SessionID: session, Viewer: newViewer(),
 			Spans: []time.Duration{8 * time.Second}, Window: 24 * time.Second, Target: 8 * time.Second})
 		time.Sleep(23 * time.Second)
 		if now, _ := c.Viewers(session); now != 1 {
@@ -371,7 +357,7 @@ func TestDeliveredAllocatesNothing(t *testing.T) {
 	give(c, v, 0, 1)
 	n, spans := int64(1), []time.Duration{part, part}
 	if a := testing.AllocsPerRun(1000, func() {
-		c.Delivered(usage.Delivery{SessionID: session, Viewer: v, Epoch: 1, First: n, Spans: spans, Window: 12 * time.Second})
+		c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: n, Spans: spans, Window: 12 * time.Second})
 		n++
 	}); a != 0 {
 		t.Errorf("%v allocations per delivery", a)
@@ -410,20 +396,19 @@ func TestAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c, l := usage.New(usage.Config{}), &ledger{}
 		viewers := []viewer.ID{newViewer(), newViewer()}
-		seen := make([]map[[2]int64]bool, len(viewers))
+		seen := make([]map[int64]bool, len(viewers))
 		for i := range seen {
-			seen[i] = map[[2]int64]bool{}
+			seen[i] = map[int64]bool{}
 		}
 		for range rapid.IntRange(1, 60).Draw(t, "requests") {
 			who := rapid.IntRange(0, 1).Draw(t, "viewer")
-			epoch := rapid.Int64Range(1, 2).Draw(t, "epoch")
 			first, n := rapid.Int64Range(0, 500).Draw(t, "first"), rapid.Int64Range(1, 12).Draw(t, "parts")
 			spans := make([]time.Duration, n)
 			for i := range spans {
 				spans[i] = part
-				seen[who][[2]int64{epoch, first + int64(i)}] = true
+				seen[who][first+int64(i)] = true
 			}
-			c.Delivered(usage.Delivery{SessionID: session, Viewer: viewers[who], Epoch: epoch, First: first,
+			c.Delivered(usage.Delivery{SessionID: session, Viewer: viewers[who], First: first,
 				Spans: spans, Window: time.Hour, Target: time.Second})
 			if rapid.Bool().Draw(t, "checkpoint") {
 				l.checkpoint(c)
@@ -441,6 +426,6 @@ func BenchmarkDelivered(b *testing.B) {
 	spans := []time.Duration{part}
 	b.ReportAllocs()
 	for n := int64(0); b.Loop(); n++ {
-		c.Delivered(usage.Delivery{SessionID: session, Viewer: v, Epoch: 1, First: n, Spans: spans, Window: 12 * time.Second})
+		c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: n, Spans: spans, Window: 12 * time.Second})
 	}
 }

@@ -7,16 +7,25 @@ import (
 	"tally/internal/viewer"
 )
 
-// bitmapParts is how many of the newest parts of an epoch a record remembers:
-// 102 s at parts of 200 ms, 171 s at 335 ms. A part older than that counts as
-// fetched before, so a longer playlist loses seconds and never invents any.
+// bitmapParts is how many of the newest parts a record remembers: 102 s at
+// parts of 200 ms, 171 s at 335 ms. A part older than that counts as fetched
+// before, so a longer playlist loses seconds and never invents any.
 const bitmapParts = 512
 
-// A fetched remembers which parts of one epoch a viewer was given.
+// A fetched remembers which parts a viewer was given.
 type fetched struct {
-	epoch int64 // 0: unused; epochs begin at 1
-	high  int64 // counter of the newest part given
-	bits  [bitmapParts / 64]uint64
+	high int64 // counter of the newest part given; -1 before any
+	bits [bitmapParts / 64]uint64
+}
+
+// fetch marks the delivery's parts and returns the media time that is new.
+func (f *fetched) fetch(d *Delivery) (fresh time.Duration) {
+	for i, span := range d.Spans {
+		if f.add(d.First + int64(i)) {
+			fresh += span
+		}
+	}
+	return fresh
 }
 
 // add marks a part and reports whether it is new.
@@ -50,44 +59,10 @@ type watch struct {
 	distinct time.Duration // media time given, each part once
 	counted  time.Duration // of that, what went into the session's sum
 
-	// epochs holds the two newest publications it was given media of, newest
-	// first: around a reconnect both are listed. Media of a third, older one
-	// counts nothing.
-	epochs [2]fetched
+	parts fetched // all of one run: a session's media is of no other
 
 	present    bool
 	prev, next *watch // in the shard's present or gone list
-}
-
-// fetch marks the delivery's parts and returns the media time that is new.
-func (w *watch) fetch(d *Delivery) (fresh time.Duration) {
-	f := w.epoch(d.Epoch)
-	if f == nil {
-		return 0
-	}
-	for i, span := range d.Spans {
-		if f.add(d.First + int64(i)) {
-			fresh += span
-		}
-	}
-	return fresh
-}
-
-// epoch returns the memory of that epoch, or nil when it is too old.
-func (w *watch) epoch(n int64) *fetched {
-	switch {
-	case n == w.epochs[0].epoch:
-		return &w.epochs[0]
-	case n > w.epochs[0].epoch:
-		w.epochs[1] = w.epochs[0]
-		w.epochs[0] = fetched{epoch: n, high: -1}
-		return &w.epochs[0]
-	case n > w.epochs[1].epoch:
-		w.epochs[1] = fetched{epoch: n, high: -1}
-	case n < w.epochs[1].epoch:
-		return nil
-	}
-	return &w.epochs[1]
 }
 
 // settle counts what the viewer may have by now: its distinct media time, but
@@ -124,7 +99,7 @@ func (sh *shard) init() {
 
 // admit makes the record of a viewer's first delivery.
 func (sh *shard) admit(s *session, id viewer.ID, now time.Duration) *watch {
-	w := &watch{key: key{s.id, id}, session: s, first: now}
+	w := &watch{key: key{s.id, id}, session: s, first: now, parts: fetched{high: -1}}
 	sh.watching[w.key] = w
 	sh.gone.pushFront(w)
 	sh.left++
@@ -195,8 +170,8 @@ func (sh *shard) sweep(now time.Duration) {
 		w = before
 	}
 	for w := sh.gone.back(); w != nil; w = sh.gone.back() {
-		f := &w.epochs[0]
-		if now-w.last <= maxIdle && !w.session.passed(f.epoch, f.high) {
+		again := w.session.edge.Load()-w.parts.high < bitmapParts // may still be listed
+		if again && now-w.last <= maxIdle {
 			break
 		}
 		sh.drop(w)
