@@ -24,6 +24,9 @@ type configFile struct {
 	values map[string]string
 }
 
+// A configError is about the file, so no flag's help would help.
+type configError struct{ error }
+
 // Validate implements kong.Resolver.
 func (c *configFile) Validate(*kong.Application) error { return nil }
 
@@ -36,7 +39,7 @@ func (c *configFile) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (
 	if c.path != path {
 		values, err := readConfig(path, configKeys(ctx))
 		if err != nil {
-			return nil, err
+			return nil, configError{err}
 		}
 		c.path, c.values = path, values
 	}

@@ -31,6 +31,7 @@ type commands struct {
 	Serve      serveCmd       `cmd:"" help:"Run the server: RTMP in, HLS and the API out."`
 	Livestream livestreamCmds `cmd:"" help:"List and show livestreams."`
 	Session    sessionCmds    `cmd:"" help:"Show what a broadcast was."`
+	Doctor     doctorCmd      `cmd:"" help:"Look at this machine and say what would go wrong."`
 	Version    versionCmd     `cmd:"" help:"Print version and build."`
 }
 
@@ -69,7 +70,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	kctx, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(stderr, "tally: %s; see %s\n", oneLine(err), helpFor(err))
+		var inFile configError
+		if errors.As(err, &inFile) {
+			fmt.Fprintf(stderr, "tally: %s\n", oneLine(inFile))
+		} else {
+			fmt.Fprintf(stderr, "tally: %s; see %s\n", oneLine(err), helpFor(err))
+		}
 		return exitMisuse
 	}
 	kctx.BindTo(ctx, (*context.Context)(nil))
