@@ -29,15 +29,16 @@ const (
 // commands is the command line. Flags of a command are the fields of its type.
 type commands struct {
 	Serve      serveCmd       `cmd:"" help:"Run the server: RTMP in, HLS and the API out."`
-	Livestream livestreamCmds `cmd:"" help:"List and show livestreams."`
+	Livestream livestreamCmds `cmd:"" help:"Create, list and show livestreams."`
 	Session    sessionCmds    `cmd:"" help:"Show what a broadcast was."`
 	Doctor     doctorCmd      `cmd:"" help:"Look at this machine and say what would go wrong."`
 	Version    versionCmd     `cmd:"" help:"Print version and build."`
 }
 
 type livestreamCmds struct {
-	List cli.LivestreamListCmd `cmd:"" help:"List livestreams, newest first."`
-	Show cli.LivestreamShowCmd `cmd:"" help:"Show one livestream and its newest session."`
+	Create cli.LivestreamCreateCmd `cmd:"" help:"Create a livestream, print what the encoder needs, and wait for it."`
+	List   cli.LivestreamListCmd   `cmd:"" help:"List livestreams, newest first."`
+	Show   cli.LivestreamShowCmd   `cmd:"" help:"Show one livestream and its newest session."`
 }
 
 type sessionCmds struct {

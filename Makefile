@@ -1,0 +1,57 @@
+# Two commands matter: `make run` shows Tally with a livestream on air,
+# `make test` checks everything on a fresh Debian machine with Go.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+
+.PHONY: run build test quick deps lint race conformance node vuln bench fuzz
+
+run: build
+	./bin/tally demo
+
+build:
+	$(BUILD) -o bin/tally ./cmd/tally
+
+# Everything, in the order in which a failure is cheapest. About ten minutes on
+# two cores the first time, most of it compiling.
+test: deps lint race conformance node
+
+# What to run while working: no tools beyond Go and ffmpeg.
+quick:
+	go vet ./...
+	go test $$(go list ./... | grep -v '/conformance')
+
+deps:
+	./scripts/install-test-deps.sh
+
+lint:
+	@unformatted=$$(gofmt -l cmd internal $(wildcard bench conformance)); \
+		if [ -n "$$unformatted" ]; then echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+
+# The official clients are large generated packages: -race would compile them a
+# second time and finds nothing in them. -p 2: some packages drive browsers and
+# ffmpeg in real time and must not starve each other.
+race:
+	CGO_ENABLED=1 go test -race -p 2 -timeout 10m $$(go list ./... | grep -v '/conformance')
+
+conformance:
+	@if [ -d conformance ]; then go test -timeout 10m ./conformance/...; fi
+
+node:
+	@if [ -f conformance/node/package.json ]; then cd conformance/node && npm test; fi
+
+vuln:
+	go run golang.org/x/vuln/cmd/govulncheck@latest ./...
+
+bench:
+	@if [ -d bench ]; then go run ./bench; else go test -run '^$$' -bench . -benchmem ./internal/...; fi
+
+# Each fuzz target for a few seconds: a check that they still run, not a search.
+fuzz:
+	@set -e; for pkg in $$(go list ./internal/... ); do \
+		dir=$$(go list -f '{{.Dir}}' $$pkg); \
+		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go 2>/dev/null | sed 's/^func //'); do \
+			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime 5s $$pkg; \
+		done; done

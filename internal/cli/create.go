@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// LivestreamCreateCmd is `tally livestream create`.
+type LivestreamCreateCmd struct {
+	APIFlags
+	Name   string        `arg:"" help:"A name for people, at most 255 characters."`
+	NoWait bool          `help:"Do not wait for the encoder."`
+	Wait   time.Duration `placeholder:"TIME" help:"Wait at most this long, for example 10m (unset: until Ctrl-C)."`
+	JSON   bool          `name:"json" help:"Print the livestream as JSON, and what was measured as a second object."`
+}
+
+// Help implements kong.HelpProvider.
+func (LivestreamCreateCmd) Help() string {
+	return `Prints what OBS needs, waits until the encoder is connected, and says whether its
+keyframes suit low latency. Ctrl-C ends the waiting; the livestream stays.
+
+Example:
+
+  tally livestream create "Sunday service"`
+}
+
+// Run implements the command.
+func (c *LivestreamCreateCmd) Run(ctx context.Context, s *Streams) error {
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	l, err := api.CreateLivestream(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if err := s.JSON(l); err != nil {
+			return err
+		}
+	} else {
+		s.Printf("livestream %s  %s\n", l.ID, printable(l.Name))
+		s.Printf("In OBS: Settings, Stream, Service \"Custom...\":\n")
+		printEncoder(s, l)
+	}
+	if c.NoWait {
+		return nil
+	}
+	return c.wait(ctx, s, api, l)
+}
+
+// wait follows the livestream until its first keyframes are measured.
+func (c *LivestreamCreateCmd) wait(ctx context.Context, s *Streams, api *Client, l Livestream) error {
+	waitCtx := ctx
+	if c.Wait > 0 {
+		var cancel context.CancelFunc
+		waitCtx, cancel = context.WithTimeout(ctx, c.Wait)
+		defer cancel()
+	}
+	say := func(format string, args ...any) {
+		if !c.JSON {
+			s.Printf(format, args...)
+		}
+	}
+	say("waiting for the encoder (Ctrl-C leaves, the livestream stays)\n")
+	if err := awaitLive(waitCtx, api, l.ID, say); err != nil {
+		return c.waited(ctx, waitCtx, err)
+	}
+	m, err := measureKeyframes(waitCtx, l.PlaybackURL)
+	if err != nil {
+		return c.waited(ctx, waitCtx, err)
+	}
+	if c.JSON {
+		return s.JSON(m)
+	}
+	s.Printf("connected ✓  %s\n", m)
+	return nil
+}
+
+// waited turns the end of the waiting into the command's result: Ctrl-C is no
+// failure, the livestream was created.
+func (c *LivestreamCreateCmd) waited(ctx, waitCtx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case waitCtx.Err() != nil:
+		return fmt.Errorf("no encoder within %s: check that it sends to the server and key above", c.Wait)
+	}
+	return err
+}
+
+// pollEvery is how often the API is asked while a person waits.
+const pollEvery = 500 * time.Millisecond
+
+// awaitLive returns nil once the livestream is LIVE. On the way it says what
+// goes wrong; the API being away for a moment ends nothing.
+func awaitLive(ctx context.Context, api *Client, id string, say func(string, ...any)) error {
+	var told string
+	tell := func(text string) {
+		if text != told {
+			say("%s\n", text)
+			told = text
+		}
+	}
+	for tick := time.NewTicker(pollEvery); ; {
+		l, session, ok, err := api.Active(ctx, id)
+		var refused *StatusError
+		switch {
+		case errors.As(err, &refused):
+			tick.Stop()
+			return err
+		case err != nil:
+			tell("  " + oneLine(err))
+		case ok && l.Status == "LIVE":
+			tick.Stop()
+			return nil
+		case ok && l.Status == "ERRORED":
+			tell("  ✗ " + printable(session.ErrMessage))
+		case ok:
+			tell("  the encoder is connected; waiting for its first picture")
+		}
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,57 @@
+#!/bin/sh
+# Installs what the tests need and is not there yet: ffmpeg and ffprobe (real
+# media), chromium (a real player), gcc (go test -race), node and npm with the
+# packages of conformance/node (the official client for Node). On Debian and
+# Ubuntu with root or sudo it does so itself; elsewhere it prints the one command
+# and ends with 1. What counts is whether each program is there in the end, not
+# what apt-get said.
+set -u
+cd "$(dirname "$0")/.."
+
+have() { command -v "$1" >/dev/null 2>&1; }
+have_chromium() { have chromium || have chromium-browser || have google-chrome; }
+have_gcc() { have gcc && echo 'int main(void){return 0;}' | gcc -x c -o /dev/null - 2>/dev/null; }
+
+missing() {
+	have ffmpeg && have ffprobe || printf ' ffmpeg'
+	have_chromium || printf ' chromium'
+	have_gcc || printf ' gcc libc6-dev'
+	have node || printf ' nodejs'
+	have npm || printf ' npm'
+}
+
+want=$(missing)
+if [ -n "$want" ]; then
+	root=''
+	if [ "$(id -u)" -ne 0 ]; then
+		if have sudo && sudo -n true 2>/dev/null; then
+			root='sudo -n'
+		fi
+	fi
+	command="apt-get update; apt-get install -y --no-install-recommends$want"
+	if ! have apt-get || { [ "$(id -u)" -ne 0 ] && [ -z "$root" ]; }; then
+		echo "The tests need:$want"
+		echo "Install them, on Debian or Ubuntu with:  sudo sh -c '$command'"
+		exit 1
+	fi
+	echo "installing:$want"
+	$root apt-get update || echo "apt-get update complained; going on with what it knows"
+	# shellcheck disable=SC2086  # one word per package is meant
+	$root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $want
+	want=$(missing)
+	if [ -n "$want" ]; then
+		echo "still missing:$want; install them and run this again"
+		exit 1
+	fi
+fi
+
+if [ -f conformance/node/package-lock.json ]; then
+	stamp=conformance/node/node_modules/.package-lock.json
+	if [ ! -f "$stamp" ] || [ conformance/node/package-lock.json -nt "$stamp" ]; then
+		(cd conformance/node && npm ci --no-audit --no-fund) || {
+			echo "npm ci in conformance/node failed; the tests need those packages"
+			exit 1
+		}
+	fi
+fi
+echo "all that the tests need is here"
