@@ -1,0 +1,113 @@
+package playback
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Header values, prebuilt so that an answer allocates none. Nobody writes to them.
+var (
+	anyOrigin = []string{"*"}
+	exposed   = []string{"Age, Content-Length, Content-Range, Date, ETag, Retry-After"}
+	methods   = []string{"GET, HEAD, OPTIONS"}
+	oneDay    = []string{"86400"}
+	nosniff   = []string{"nosniff"}
+	oneSecond = []string{"1"}
+
+	noStore        = []string{"no-store"}
+	privateNoStore = []string{"private, no-store"}
+	noCache        = []string{"no-cache"}
+	immutable      = []string{"public, max-age=31536000, immutable"}
+
+	typePlaylist = []string{"application/vnd.apple.mpegurl"}
+	typeMP4      = []string{"video/mp4"}
+	typeJSON     = []string{"application/json"}
+	typeText     = []string{"text/plain; charset=utf-8"}
+	typeEvents   = []string{"text/event-stream"}
+
+	gzipped            = []string{"gzip"}
+	varyAcceptEncoding = []string{"Accept-Encoding"}
+	varyAccept         = []string{"Accept"}
+	acceptRanges       = []string{"bytes"}
+)
+
+// preflight answers OPTIONS (Fetch standard, CORS protocol): any page may read
+// playlists and media, without credentials.
+func preflight(w http.ResponseWriter) {
+	hdr := w.Header()
+	hdr["Access-Control-Allow-Methods"] = methods
+	hdr["Access-Control-Allow-Headers"] = anyOrigin
+	hdr["Access-Control-Max-Age"] = oneDay
+	hdr["Allow"] = methods
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// extendDeadline gives the answer that is about to be written its time. Writers
+// without deadlines, as in tests, do without.
+func extendDeadline(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+}
+
+// writeError writes a refusal of one line.
+func writeError(w http.ResponseWriter, r *http.Request, code int, asJSON bool, text string) {
+	var body []byte
+	hdr := w.Header()
+	if asJSON {
+		hdr["Content-Type"] = typeJSON
+		body, _ = json.Marshal(map[string]string{"error": text}) // a string always marshals
+	} else {
+		hdr["Content-Type"] = typeText
+		body = []byte(text)
+	}
+	body = append(body, '\n')
+	hdr.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(code)
+	if r.Method != http.MethodHead {
+		w.Write(body)
+	}
+}
+
+// acceptsGzip reports whether the client takes gzip (RFC 9110 section
+// 12.5.3). A weight of zero refuses; other weights are not compared.
+func acceptsGzip(r *http.Request) bool {
+	for _, line := range r.Header["Accept-Encoding"] {
+		for line != "" {
+			var item string
+			item, line, _ = strings.Cut(line, ",")
+			coding, weight, weighted := strings.Cut(strings.TrimSpace(item), ";")
+			if coding = strings.TrimSpace(coding); coding != "gzip" && coding != "*" {
+				continue
+			}
+			return !weighted || !zeroWeight(weight)
+		}
+	}
+	return false
+}
+
+// zeroWeight reads q=0 in its spellings: 0, 0.0, 0.00, 0.000.
+func zeroWeight(s string) bool {
+	q, ok := strings.CutPrefix(strings.TrimSpace(s), "q=")
+	return ok && strings.Trim(q, "0.") == ""
+}
+
+// matches reports whether If-None-Match names the entity (RFC 9110 section
+// 13.1.2; weak comparison).
+func matches(r *http.Request, etag []string) bool {
+	if len(etag) == 0 {
+		return false
+	}
+	for _, line := range r.Header["If-None-Match"] {
+		for line != "" {
+			var item string
+			item, line, _ = strings.Cut(line, ",")
+			item = strings.TrimPrefix(strings.TrimSpace(item), "W/")
+			if item == etag[0] || item == "*" {
+				return true
+			}
+		}
+	}
+	return false
+}

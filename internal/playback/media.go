@@ -1,0 +1,223 @@
+package playback
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"tally/internal/hls"
+	"tally/internal/livestream"
+	"tally/internal/usage"
+)
+
+// initSection answers an initialization section. It is no media: it counts nothing.
+func (h *Handler) initSection(w http.ResponseWriter, r *http.Request, p path) error {
+	st := h.registry.Run(p.playbackID, p.run)
+	if st == nil {
+		return errNotListed
+	}
+	i := st.Window().Current().Init(p.epoch, p.number)
+	if i == nil {
+		return errNotListed
+	}
+	mediaHeader(w, i.Length)
+	if wantsRange(r) {
+		serveRange(w, r, []*hls.Part{{Data: i.Data}})
+	} else if r.Method != http.MethodHead {
+		w.Write(i.Data)
+	}
+	return nil
+}
+
+// part answers a part, held while it is the one that the playlist hints at.
+func (h *Handler) part(w http.ResponseWriter, r *http.Request, p path) error {
+	st := h.registry.Run(p.playbackID, p.run)
+	if st == nil {
+		return errNotListed
+	}
+	part := st.Window().Current().Part(p.epoch, p.number)
+	if part == nil {
+		var err error
+		if part, err = h.hinted(r, st.Window(), p); err != nil {
+			return err
+		}
+	}
+	mediaHeader(w, part.Length)
+	whole := false
+	if wantsRange(r) {
+		whole = serveRange(w, r, []*hls.Part{part})
+	} else if r.Method != http.MethodHead {
+		_, err := w.Write(part.Data)
+		whole = err == nil
+	}
+	if whole {
+		h.count(st, p, part.Counter, [1]time.Duration{part.Duration}, nil)
+	}
+	return nil
+}
+
+// hinted waits for a part that the playlist hints at.
+func (h *Handler) hinted(r *http.Request, win *hls.Window, p path) (*hls.Part, error) {
+	ctx, cancel := h.held(r, 3*win.TargetDuration(), errHeld)
+	defer cancel()
+	part, err := win.WaitPart(ctx, p.epoch, p.number)
+	if errors.Is(err, livestream.ErrNotFound) {
+		err = errNotListed
+	}
+	return part, err
+}
+
+// segment answers a full segment: its parts one after another.
+func (h *Handler) segment(w http.ResponseWriter, r *http.Request, p path) error {
+	st := h.registry.Run(p.playbackID, p.run)
+	if st == nil {
+		return errNotListed
+	}
+	seg := st.Window().Current().Segment(p.epoch, p.number)
+	if seg == nil {
+		return errNotListed
+	}
+	mediaHeader(w, seg.Length)
+	whole := false
+	if wantsRange(r) {
+		whole = serveRange(w, r, seg.Parts)
+	} else if r.Method != http.MethodHead {
+		whole = true
+		for _, part := range seg.Parts {
+			if _, err := w.Write(part.Data); err != nil {
+				whole = false
+				break
+			}
+		}
+	}
+	if whole {
+		h.count(st, p, seg.FirstPart, [1]time.Duration{}, seg.Parts)
+	}
+	return nil
+}
+
+// mediaHeader: what the URL names never changes, so any cache may keep it for
+// ever.
+func mediaHeader(w http.ResponseWriter, length []string) {
+	hdr := w.Header()
+	hdr["Content-Type"] = typeMP4
+	hdr["Cache-Control"] = immutable
+	hdr["Accept-Ranges"] = acceptRanges
+	hdr["Content-Length"] = length
+	extendDeadline(w)
+}
+
+// count tells usage of media that a viewer was given completely: one part's
+// span, or those of a segment's parts.
+func (h *Handler) count(st *hls.Stream, p path, first int64, span [1]time.Duration, parts []*hls.Part) {
+	id, ok := h.verified(p)
+	if !ok {
+		return
+	}
+	target := st.Window().TargetDuration()
+	d := usage.Delivery{
+		SessionID: st.SessionID(), Viewer: id, First: first,
+		// a segment more than is listed can be fetched
+		Window: max(h.window, 3*target) + target,
+		Target: target,
+	}
+	if parts == nil {
+		d.Spans = span[:]
+		h.counter.Delivered(d)
+		return
+	}
+	var buf [64]time.Duration // 10 s of 200 ms parts, and room; more goes to the heap
+	spans := buf[:0]
+	for _, part := range parts {
+		spans = append(spans, part.Duration)
+	}
+	d.Spans = spans
+	h.counter.Delivered(d)
+}
+
+// wantsRange reports whether one byte range is asked for. Several at once are
+// answered with everything, as RFC 9110 section 14.2 allows.
+func wantsRange(r *http.Request) bool {
+	v := r.Header["Range"]
+	return len(v) == 1 && strings.HasPrefix(v[0], "bytes=") && strings.IndexByte(v[0], ',') < 0
+}
+
+// serveRange answers a request with one byte range by the standard library's
+// rules, and reports whether all of the media was written.
+func serveRange(w http.ResponseWriter, r *http.Request, parts []*hls.Part) bool {
+	delete(w.Header(), "Content-Length")
+	c := &content{parts: parts}
+	for _, p := range parts {
+		c.size += int64(len(p.Data))
+	}
+	sink := &sink{ResponseWriter: w}
+	http.ServeContent(sink, r, "", time.Time{}, c)
+	return r.Method == http.MethodGet && sink.err == nil && sink.written == c.size
+}
+
+// A sink counts what was written.
+type sink struct {
+	http.ResponseWriter
+	written int64
+	err     error
+}
+
+func (s *sink) Write(b []byte) (int, error) {
+	n, err := s.ResponseWriter.Write(b)
+	s.written += int64(n)
+	if err != nil {
+		s.err = err
+	}
+	return n, err
+}
+
+// WriteHeader: a refused range is a refusal, which nobody may store.
+func (s *sink) WriteHeader(code int) {
+	if code >= 400 {
+		s.Header()["Cache-Control"] = noStore
+		s.err = errNotListed
+	}
+	s.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap lets http.ResponseController through.
+func (s *sink) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+var errSeek = errors.New("seek before the start")
+
+// A content reads parts as one file.
+type content struct {
+	parts []*hls.Part
+	size  int64
+	at    int64
+}
+
+func (c *content) Read(b []byte) (int, error) {
+	skip := c.at
+	for _, p := range c.parts {
+		if skip < int64(len(p.Data)) {
+			n := copy(b, p.Data[skip:])
+			c.at += int64(n)
+			return n, nil
+		}
+		skip -= int64(len(p.Data))
+	}
+	return 0, io.EOF
+}
+
+// Seek serves http.ServeContent, which asks for the end to learn the size.
+func (c *content) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += c.at
+	case io.SeekEnd:
+		offset += c.size
+	}
+	if offset < 0 {
+		return 0, errSeek
+	}
+	c.at = offset
+	return offset, nil
+}

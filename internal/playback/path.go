@@ -1,0 +1,130 @@
+package playback
+
+import (
+	"strings"
+
+	"tally/internal/viewer"
+)
+
+// A file is what a path below /hls/ names.
+type file uint8
+
+const (
+	fileNone         file = iota
+	fileMultivariant      // {playback_id}/index.m3u8
+	fileState             // {playback_id}/state
+	fileMedia             // {playback_id}/{run}/{viewer}/index.m3u8
+	fileInit              // {playback_id}/{run}/{viewer}/init-{epoch}-{number}.mp4
+	filePart              // {playback_id}/{run}/{viewer}/part-{epoch}-{counter}.m4s
+	fileSegment           // {playback_id}/{run}/{viewer}/seg-{epoch}-{msn}.m4s
+)
+
+// A path is a request's path, taken apart. Its texts point into the path.
+type path struct {
+	file       file
+	playbackID string
+	run        string
+	viewer     string // shaped like a viewer id; not verified
+	epoch      int64
+	number     int64 // of an init section, part counter or media sequence number
+}
+
+const prefix = "/hls/"
+
+// maxName bounds playback and run ids; ours are 22 to 32 characters.
+const maxName = 64
+
+// parsePath takes a path apart. It allocates nothing. Every path that is
+// accepted has one spelling only: whatever is doubled, dotted, padded or over
+// long is refused.
+func parsePath(s string) (path, bool) {
+	rest, ok := strings.CutPrefix(s, prefix)
+	if !ok {
+		return path{}, false
+	}
+	var p path
+	if p.playbackID, rest, ok = strings.Cut(rest, "/"); !ok || !isName(p.playbackID) {
+		return path{}, false
+	}
+	switch rest {
+	case "index.m3u8":
+		p.file = fileMultivariant
+		return p, true
+	case "state":
+		p.file = fileState
+		return p, true
+	}
+	if p.run, rest, ok = strings.Cut(rest, "/"); !ok || !isName(p.run) {
+		return path{}, false
+	}
+	if p.viewer, rest, ok = strings.Cut(rest, "/"); !ok || !viewer.Valid(p.viewer) {
+		return path{}, false
+	}
+	if !p.parseFile(rest) {
+		return path{}, false
+	}
+	return p, true
+}
+
+// parseFile reads a run's file name.
+func (p *path) parseFile(name string) bool {
+	if name == "index.m3u8" {
+		p.file = fileMedia
+		return true
+	}
+	base, numbers := fileNone, name
+	for _, k := range [...]struct {
+		file           file
+		prefix, suffix string
+	}{
+		{filePart, "part-", ".m4s"},
+		{fileSegment, "seg-", ".m4s"},
+		{fileInit, "init-", ".mp4"},
+	} {
+		if n, ok := strings.CutPrefix(name, k.prefix); ok {
+			if n, ok = strings.CutSuffix(n, k.suffix); ok {
+				base, numbers = k.file, n
+			}
+			break
+		}
+	}
+	if base == fileNone {
+		return false
+	}
+	epoch, number, _ := strings.Cut(numbers, "-")
+	var ok1, ok2 bool
+	p.epoch, ok1 = parseNumber(epoch)
+	p.number, ok2 = parseNumber(number)
+	p.file = base
+	return ok1 && ok2
+}
+
+// isName accepts what playback and run ids are made of.
+func isName(s string) bool {
+	if s == "" || len(s) > maxName {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+// parseNumber reads a decimal of at most 18 digits in its only spelling:
+// without sign, and without leading zeros.
+func parseNumber(s string) (int64, bool) {
+	if s == "" || len(s) > 18 || s[0] == '0' && len(s) > 1 {
+		return 0, false
+	}
+	var n int64
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(s[i]-'0')
+	}
+	return n, true
+}

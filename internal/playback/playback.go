@@ -1,0 +1,215 @@
+// Package playback is what viewers talk to: playlists with blocking reload,
+// parts and segments, and the public state of a broadcast, all below /hls/.
+//
+// Dispatch is by hand ([parsePath]), before any mux, and the answers are bytes
+// and header values that internal/hls prepared: a playlist, part or segment
+// that exists is answered without an allocation of ours. What is waited for is
+// waited for without a lock, and the wait ends with the request. URLs, answers
+// and caching are described in docs/playback.md.
+package playback
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"tally/internal/hls"
+	"tally/internal/hls/playlist"
+	"tally/internal/livestream"
+	"tally/internal/usage"
+	"tally/internal/viewer"
+)
+
+const (
+	// playableHold is how long a multivariant playlist is held until something
+	// is playable (design section 5, Requests).
+	playableHold = 10 * time.Second
+
+	// writeTimeout ends an answer that its reader does not take: twice the time
+	// in which the longest segment (10 s) would have to be read to keep up, and
+	// a margin for a wireless link that comes back.
+	writeTimeout = 30 * time.Second
+
+	// DefaultWindow is the media time that a playlist spans unless configured.
+	DefaultWindow = 12 * time.Second
+)
+
+// Records is where the handler looks up what is not in memory.
+// [livestream.Store] has it.
+type Records interface {
+	RecordByPlaybackID(ctx context.Context, playbackID string) (livestream.Record, error)
+}
+
+// Config of a [Handler]. Registry, Signer, Counter and Records are required.
+type Config struct {
+	Registry *hls.Registry
+	Signer   *viewer.Signer
+	Counter  *usage.Counter
+	Records  Records
+	// Window is hls.Config.Window: what a viewer may fetch at once when it
+	// joins, and be counted for. 0: DefaultWindow.
+	Window time.Duration
+	Log    *slog.Logger // nil: slog.Default
+}
+
+// A Handler answers everything below /hls/. It may be used concurrently.
+type Handler struct {
+	registry *hls.Registry
+	signer   *viewer.Signer
+	counter  *usage.Counter
+	records  Records
+	window   time.Duration
+	log      *slog.Logger
+
+	drain    context.Context // done: the server stops
+	startEnd context.CancelCauseFunc
+	board    board
+	boards   sync.WaitGroup // goroutines of the board
+}
+
+// New returns a handler.
+func New(c Config) *Handler {
+	if c.Window == 0 {
+		c.Window = DefaultWindow
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	h := &Handler{
+		registry: c.Registry, signer: c.Signer, counter: c.Counter, records: c.Records,
+		window: c.Window, log: c.Log,
+	}
+	h.board.topics = map[string]*topic{}
+	h.drain, h.startEnd = context.WithCancelCause(context.Background())
+	return h
+}
+
+// Close ends every wait and every event stream: what was held is answered 503
+// with Retry-After, so that players come back to the next server. It returns
+// when the handler's goroutines have ended; requests may still come.
+func (h *Handler) Close() {
+	h.startEnd(errStopping)
+	h.boards.Wait()
+}
+
+// What is refused. The text is what the client reads.
+var (
+	errPath       = errors.New("no such file: below /hls/ there are {playback_id}/index.m3u8, {playback_id}/state, and what the playlists list")
+	errMethod     = errors.New("GET, HEAD or OPTIONS, please")
+	errUnknown    = errors.New("no livestream has this playback id: check the address with whoever gave it to you")
+	errNeverLive  = errors.New("nothing is on air: nobody has published here yet, or the broadcast is over")
+	errOver       = errors.New("this broadcast is over: ask for index.m3u8 again")
+	errNotListed  = errors.New("not there: it has left the playlist, or was never in it")
+	errNotYet     = errors.New("nothing is playable yet: try again in a second")
+	errRestarting = errors.New("the server has restarted and waits for the encoder: try again in a second")
+	errHeld       = errors.New("held for three target durations and it did not come: the encoder is away, try again")
+	errStopping   = errors.New("the server is stopping: try again in a second")
+)
+
+// statuses turns errors into answers; anything else is a 500, logged in full
+// and answered without detail.
+var statuses = []struct {
+	err  error
+	code int
+}{
+	{errPath, http.StatusNotFound},
+	{errUnknown, http.StatusNotFound},
+	{errNeverLive, http.StatusNotFound},
+	{errOver, http.StatusNotFound},
+	{errNotListed, http.StatusNotFound},
+	{errMethod, http.StatusMethodNotAllowed},
+	{playlist.ErrDirectives, http.StatusBadRequest},
+	{hls.ErrTooFar, http.StatusBadRequest},
+	{hls.ErrStarting, http.StatusServiceUnavailable},
+	{errNotYet, http.StatusServiceUnavailable},
+	{errRestarting, http.StatusServiceUnavailable},
+	{errHeld, http.StatusServiceUnavailable},
+	{errStopping, http.StatusServiceUnavailable},
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	hdr := w.Header()
+	hdr["Access-Control-Allow-Origin"] = anyOrigin
+	hdr["Access-Control-Expose-Headers"] = exposed
+	hdr["Timing-Allow-Origin"] = anyOrigin
+	hdr["X-Content-Type-Options"] = nosniff
+	if r.Method == http.MethodOptions {
+		preflight(w)
+		return
+	}
+	p, ok := parsePath(r.URL.Path)
+	var err error
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		err = errMethod
+	case !ok || r.URL.RawPath != "": // a path that needs unescaping is none of ours
+		err = errPath
+	default:
+		err = h.serve(w, r, p)
+	}
+	if err != nil {
+		h.refuse(w, r, p.file == fileState, err)
+	}
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, p path) error {
+	switch p.file {
+	case fileMultivariant:
+		return h.multivariant(w, r, p)
+	case fileState:
+		return h.state(w, r, p)
+	case fileMedia:
+		return h.media(w, r, p)
+	case filePart:
+		return h.part(w, r, p)
+	case fileSegment:
+		return h.segment(w, r, p)
+	default:
+		return h.initSection(w, r, p)
+	}
+}
+
+// refuse answers an error: one line of text, or an object where the answer
+// would have been JSON. No refusal is stored by any cache.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, asJSON bool, err error) {
+	code, text := http.StatusInternalServerError, "a fault of the server: its log says more"
+	for _, s := range statuses {
+		if errors.Is(err, s.err) {
+			code, text = s.code, err.Error()
+			break
+		}
+	}
+	if code == http.StatusInternalServerError {
+		if r.Context().Err() != nil {
+			return // the viewer is gone
+		}
+		h.log.Error("playback", "path", r.URL.Path, "err", err)
+	}
+	hdr := w.Header()
+	hdr["Cache-Control"] = noStore
+	switch code {
+	case http.StatusServiceUnavailable:
+		hdr["Retry-After"] = oneSecond
+	case http.StatusMethodNotAllowed:
+		hdr["Allow"] = methods
+	}
+	extendDeadline(w)
+	writeError(w, r, code, asJSON, text)
+}
+
+// held returns a context for a wait of the request: it ends with the request,
+// with errHeld after d, and with errStopping when the server stops.
+func (h *Handler) held(r *http.Request, d time.Duration, expired error) (context.Context, func()) {
+	ctx, cancel := context.WithTimeoutCause(r.Context(), d, expired)
+	ctx, cancelCause := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(h.drain, func() { cancelCause(errStopping) })
+	return ctx, func() {
+		stop()
+		cancelCause(nil)
+		cancel()
+	}
+}

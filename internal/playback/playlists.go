@@ -1,0 +1,183 @@
+package playback
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"tally/internal/hls"
+	"tally/internal/hls/playlist"
+	"tally/internal/livestream"
+	"tally/internal/viewer"
+)
+
+// multivariant answers index.m3u8: it mints the viewer id that the media
+// playlist's URL carries, so no cache may keep it.
+func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p path) error {
+	st, s, err := h.playable(r, p.playbackID)
+	if err != nil {
+		return err
+	}
+	uri := make([]byte, 0, 128)
+	uri = append(append(uri, st.RunID()...), '/')
+	uri = h.signer.AppendMint(uri, p.playbackID)
+	uri = append(uri, "/index.m3u8"...)
+	body := s.AppendMultivariant(make([]byte, 0, 1024), string(uri))
+
+	hdr := w.Header()
+	hdr["Content-Type"] = typePlaylist
+	hdr["Cache-Control"] = privateNoStore
+	hdr["Content-Length"] = []string{strconv.Itoa(len(body))}
+	extendDeadline(w)
+	if r.Method != http.MethodHead {
+		w.Write(body)
+	}
+	return nil
+}
+
+// playable returns the newest run and a snapshot that lists something, held
+// while the session is INVOKED.
+func (h *Handler) playable(r *http.Request, playbackID string) (*hls.Stream, *hls.Snapshot, error) {
+	if st := h.registry.Stream(playbackID); st != nil {
+		if s := st.Window().Current(); s.Listed() {
+			return st, s, nil
+		}
+	}
+	ctx, cancel := h.held(r, playableHold, errNotYet)
+	defer cancel()
+	for {
+		changed := h.registry.Changed(playbackID)
+		st := h.registry.Stream(playbackID)
+		if st != nil {
+			s := st.Window().Current()
+			switch {
+			case s.Listed():
+				return st, s, nil
+			case s.Ended || st.State() == hls.Ended:
+				return nil, nil, errNeverLive
+			}
+		} else if err := h.invoked(ctx, playbackID); err != nil {
+			return nil, nil, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		}
+	}
+}
+
+// invoked returns nil when a livestream that is not in memory is about to
+// become playable, and else what to answer instead of a playlist.
+func (h *Handler) invoked(ctx context.Context, playbackID string) error {
+	rec, err := h.record(ctx, playbackID)
+	if err != nil {
+		return err
+	}
+	switch rec.Session.Phase {
+	case livestream.Awaiting, livestream.Starting, livestream.Interrupted:
+		return nil
+	case livestream.OnAir, livestream.Reconnecting:
+		return errRestarting
+	}
+	return errNeverLive
+}
+
+// record looks a playback id up in the store.
+func (h *Handler) record(ctx context.Context, playbackID string) (livestream.Record, error) {
+	rec, err := h.records.RecordByPlaybackID(ctx, playbackID)
+	if errors.Is(err, livestream.ErrNotFound) {
+		err = errUnknown
+	}
+	return rec, err
+}
+
+// media answers a media playlist: at once, or when what its directives name is
+// there.
+func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
+	st := h.registry.Run(p.playbackID, p.run)
+	if st == nil {
+		return h.absent(r.Context(), p)
+	}
+	s := st.Window().Current()
+	delta := false
+	if !s.Ended { // with ENDLIST directives are ignored
+		d, err := playlist.ParseDirectives(r.URL.RawQuery)
+		if err != nil {
+			return err
+		}
+		if d.MSN >= 0 {
+			if s, err = h.reload(r, st.Window(), hls.Position{MSN: d.MSN, Part: d.Part}); err != nil {
+				return err
+			}
+		}
+		delta = d.Skip && !s.Ended
+	}
+	if !s.Listed() {
+		if s.Ended {
+			return errNeverLive
+		}
+		return hls.ErrStarting
+	}
+	zip := acceptsGzip(r)
+	return writePlaylist(w, r, s.Playlist(delta, zip), zip)
+}
+
+// reload waits for a position, for three target durations at most
+// (rfc8216bis-22 section 6.2.5.2).
+func (h *Handler) reload(r *http.Request, win *hls.Window, want hls.Position) (*hls.Snapshot, error) {
+	if s := win.Current(); s.Listed() && s.Has(want) {
+		return s, nil
+	}
+	ctx, cancel := h.held(r, 3*win.TargetDuration(), errHeld)
+	defer cancel()
+	s, err := win.Wait(ctx, want)
+	if errors.Is(err, hls.ErrEnded) {
+		return s, nil
+	}
+	return s, err
+}
+
+// absent says why a run is not in memory. A session that outlived a restart of
+// the server goes on under the same URL once its encoder is back.
+func (h *Handler) absent(ctx context.Context, p path) error {
+	if h.registry.Stream(p.playbackID) != nil {
+		return errOver
+	}
+	rec, err := h.record(ctx, p.playbackID)
+	if err != nil {
+		return err
+	}
+	if rec.Session.Phase.Open() && rec.Livestream.Run.ID == p.run {
+		return errRestarting
+	}
+	return errOver
+}
+
+func writePlaylist(w http.ResponseWriter, r *http.Request, b *hls.Body, zip bool) error {
+	hdr := w.Header()
+	hdr["Cache-Control"] = noCache
+	hdr["Vary"] = varyAcceptEncoding
+	hdr["ETag"] = b.ETag
+	if matches(r, b.ETag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	hdr["Content-Type"] = typePlaylist
+	hdr["Content-Length"] = b.Length
+	if zip {
+		hdr["Content-Encoding"] = gzipped
+	}
+	extendDeadline(w)
+	if r.Method != http.MethodHead {
+		w.Write(b.Data)
+	}
+	return nil
+}
+
+// verified returns the viewer that a media request counts for: none when the
+// id's MAC is wrong, which plays all the same.
+func (h *Handler) verified(p path) (viewer.ID, bool) {
+	return h.signer.Verify(p.playbackID, p.viewer)
+}
