@@ -20,6 +20,7 @@ var (
 	ErrAlreadyOn  = errors.New("a livestream is already active for the meeting")
 	ErrNotActive  = errors.New("nothing is active")
 	ErrInactive   = errors.New("meeting is inactive")
+	ErrExists     = errors.New("already exists") // the id, or another value that must be unique
 )
 
 // A Meeting is the room a livestream may belong to. A meeting has one

@@ -1,0 +1,112 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"tally/internal/livestream"
+)
+
+// Advance runs Record.Apply on what is stored and stores what it returns.
+// Labels and received time are cut to whole milliseconds before Apply sees
+// them, so that the record it returns is the record a later read returns.
+func (s *Store) Advance(ctx context.Context, livestreamID string, e livestream.Event) (r livestream.Record, err error) {
+	e.At = wholeMillis(e.At)
+	e.LastMediaAt = wholeMillis(e.LastMediaAt)
+	e.Ingest = e.Ingest.Truncate(time.Millisecond)
+	err = s.w.do(ctx, durable, func(t *tx) error {
+		var before livestream.Record
+		if err := t.row(selectRecord+`WHERE l.id = ?`, func(row scanner) (err error) {
+			before, err = scanRecord(row)
+			return err
+		}, livestreamID); err != nil {
+			return err
+		}
+		r = before
+		after, facts, err := before.Apply(e)
+		if err != nil {
+			return refusal{err}
+		}
+		if err := t.put(before, after); err != nil {
+			return err
+		}
+		for _, f := range facts {
+			if err := t.addFact(f); err != nil {
+				return err
+			}
+		}
+		r = after
+		return nil
+	})
+	if refused, ok := err.(refusal); ok {
+		return r, refused.error
+	}
+	if err != nil {
+		return livestream.Record{}, s.explain("advance livestream", err)
+	}
+	return r, nil
+}
+
+// A refusal is Apply's answer, on its way past explain.
+type refusal struct{ error }
+
+func wholeMillis(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+// put writes what Apply changed. A session with another id than before is new.
+func (t *tx) put(before, after livestream.Record) error {
+	t.touch(after.Livestream.ID)
+	if after.Session != before.Session {
+		write := t.updateSession
+		if after.Session.ID != before.Session.ID {
+			write = t.insertSession
+		}
+		if err := write(after.Session); err != nil {
+			return err
+		}
+	}
+	if after.Livestream == before.Livestream && after.Session.ID == before.Session.ID {
+		return nil
+	}
+	return t.updateLivestream(after)
+}
+
+// updateLivestream writes every field that an event may change.
+func (t *tx) updateLivestream(r livestream.Record) error {
+	l := r.Livestream
+	_, err := t.exec(`UPDATE livestreams SET stream_key = ?, stream_key_hash = ?, disabled = ?, updated_at = ?, epoch = ?,
+		refuse_until = ?, longest_gop_ns = ?, run_id = ?, run_target_secs = ?, run_part_target_ns = ?, run_msn_mark = ?,
+		run_discontinuity_mark = ?, run_ends_at = ?, newest_session_id = ? WHERE id = ?`,
+		l.StreamKey.Reveal(), keyHash(l.StreamKey), l.Disabled, ms(l.UpdatedAt), l.Epoch,
+		ms(l.RefuseUntil), int64(l.LongestGOP), l.Run.ID, l.Run.TargetDuration, int64(l.Run.PartTarget), l.Run.MSNMark,
+		l.Run.DiscontinuityMark, ms(l.Run.EndsAt), orNull(r.Session.ID, r.Session.ID != ""), l.ID)
+	return err
+}
+
+func (t *tx) insertSession(s livestream.Session) error {
+	_, err := t.exec(`INSERT INTO sessions (id, livestream_id, phase, epoch, created_at, updated_at, invoked_at, started_at,
+		stopped_at, last_media_at, deadline, lost_by, reason_code, reason_detail, acknowledged, remote, encoder,
+		ingest_ms, viewed_us, longest_gop_ns)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`,
+		s.ID, s.LivestreamID, phaseTexts[s.Phase], s.Epoch, ms(s.CreatedAt), ms(s.UpdatedAt), ms(s.InvokedAt), ms(s.StartedAt),
+		ms(s.StoppedAt), ms(s.LastMediaAt), ms(s.Deadline), lossTexts[s.LostBy], string(s.Reason.Code), s.Reason.Detail,
+		s.Acknowledged, s.Remote, s.Encoder, s.Ingest.Milliseconds())
+	return err
+}
+
+// updateSession writes all but the viewed time, which only windows change.
+func (t *tx) updateSession(s livestream.Session) error {
+	_, err := t.exec(`UPDATE sessions SET phase = ?, epoch = ?, updated_at = ?, invoked_at = ?, started_at = ?, stopped_at = ?,
+		last_media_at = ?, deadline = ?, lost_by = ?, reason_code = ?, reason_detail = ?, acknowledged = ?, remote = ?,
+		encoder = ?, ingest_ms = ? WHERE id = ?`,
+		phaseTexts[s.Phase], s.Epoch, ms(s.UpdatedAt), ms(s.InvokedAt), ms(s.StartedAt), ms(s.StoppedAt),
+		ms(s.LastMediaAt), ms(s.Deadline), lossTexts[s.LostBy], string(s.Reason.Code), s.Reason.Detail, s.Acknowledged, s.Remote,
+		s.Encoder, s.Ingest.Milliseconds(), s.ID)
+	return err
+}
+
+func (t *tx) addFact(f livestream.Fact) error {
+	_, err := t.exec(`INSERT INTO timeline (session_id, seq, at, kind, from_phase, to_phase, epoch, remote, encoder, detail)
+		SELECT ?1, COALESCE(MAX(seq), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM timeline WHERE session_id = ?1`,
+		f.SessionID, ms(f.At), f.Kind, f.From, f.To, f.Epoch, f.Remote, f.Encoder, f.Detail)
+	return err
+}

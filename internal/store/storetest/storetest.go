@@ -1,0 +1,157 @@
+// Package storetest is the suite that every livestream.Store must pass.
+//
+// An engine's test calls [Run], and [Crash] from a test function of its own.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tally/internal/livestream"
+	"tally/internal/secret"
+)
+
+// Open opens the store that lives at place. Two stores opened one after the
+// other at the same place hold the same data; places that differ share none.
+// The store is closed by the suite, or else by t's cleanup: closing twice is
+// harmless.
+type Open func(t testing.TB, place string) livestream.Store
+
+// Run runs the whole suite but the crash test.
+func Run(t *testing.T, open Open) {
+	for _, c := range []struct {
+		name string
+		run  func(*testing.T, *fixture)
+	}{
+		{"livestreams are found by each of their names", testLookups},
+		{"what is foreign answers like what is unknown", testScopes},
+		{"what must be unique is refused twice", testDuplicates},
+		{"lists are paged, sorted and counted", testPages},
+		{"lists are filtered", testFilters},
+		{"status filter agrees with status", testStatusFilter},
+		{"meetings apps tokens and secrets", testOthers},
+		{"advance is Apply with a memory", testAdvanceModel},
+		{"refused events change nothing", testRefusals},
+		{"a new key replaces the old one at once", testResetKey},
+		{"timeline keeps its order", testTimeline},
+		{"checkpoints only raise", testCheckpointRises},
+		{"stale checkpoints are skipped", testCheckpointStale},
+		{"the longest GOP is the newest session's", testLongestGOP},
+		{"windows count once", testWindowsOnce},
+		{"folding changes no sum", testFold},
+		{"64 goroutines on one livestream", testOneLivestream},
+		{"64 goroutines on many livestreams", testManyLivestreams},
+		{"readers never see seconds decrease", testMonotonicReads},
+		{"all of it is there after a reopen", testReopen},
+		{"a cancelled call", testCancelled},
+		{"a closed store", testClosed},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.run(t, newFixture(t, open)) })
+	}
+}
+
+var (
+	ctx   = context.Background()
+	start = time.Date(2026, 3, 4, 5, 6, 7, 89_000_000, time.UTC)
+	here  = livestream.Scope{AccountID: "account-1", AppID: "app-1"}
+)
+
+// at is a label so many milliseconds after start.
+func at(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+
+type fixture struct {
+	livestream.Store
+	open  Open
+	place string
+}
+
+func newFixture(t *testing.T, open Open) *fixture {
+	f := &fixture{open: open, place: t.TempDir()}
+	f.Store = open(t, f.place)
+	return f
+}
+
+// reopen closes the store and opens it again at the same place.
+func (f *fixture) reopen(t *testing.T) {
+	t.Helper()
+	must(t, f.Close())
+	f.Store = f.open(t, f.place)
+}
+
+func newLivestream(sc livestream.Scope, created time.Time) livestream.Livestream {
+	return livestream.Livestream{
+		Scope: sc, ID: livestream.NewUUID(), Name: "morning", HasName: true,
+		StreamKey: livestream.NewStreamKey(), PlaybackID: livestream.NewPlaybackID(),
+		CreatedAt: created, UpdatedAt: created, Settings: livestream.DefaultSettings,
+	}
+}
+
+func (f *fixture) create(t *testing.T) livestream.Livestream {
+	t.Helper()
+	l := newLivestream(here, start)
+	must(t, f.CreateLivestream(ctx, l))
+	return l
+}
+
+func publish(l livestream.Livestream, when time.Time) livestream.Event {
+	return livestream.Event{
+		Kind: livestream.Publish, At: when, NewID: livestream.NewUUID(), NewRun: livestream.NewRunID(),
+		Key: l.StreamKey, Remote: "192.0.2.1:50000", Encoder: "OBS",
+	}
+}
+
+func (f *fixture) advance(t *testing.T, id string, e livestream.Event) livestream.Record {
+	t.Helper()
+	r, err := f.Advance(ctx, id, e)
+	must(t, err)
+	return r
+}
+
+// onAir publishes and makes playable.
+func (f *fixture) onAir(t *testing.T, l livestream.Livestream, when time.Time) livestream.Record {
+	t.Helper()
+	r := f.advance(t, l.ID, publish(l, when))
+	return f.advance(t, l.ID, livestream.Event{Kind: livestream.Playable, At: when.Add(time.Second), Epoch: r.Session.Epoch})
+}
+
+// checkpoint is a checkpoint of the open session of r.
+func checkpoint(r livestream.Record, when time.Time, ingest time.Duration) livestream.Checkpoint {
+	return livestream.Checkpoint{
+		LivestreamID: r.Livestream.ID, SessionID: r.Session.ID, Epoch: r.Session.Epoch, At: when,
+		LastMediaAt: when, Ingest: ingest, RunID: r.Livestream.Run.ID,
+	}
+}
+
+func (f *fixture) byID(t *testing.T, id string) livestream.Record {
+	t.Helper()
+	r, err := f.RecordByID(ctx, here, id)
+	must(t, err)
+	return r
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func want(t testing.TB, err, sentinel error) {
+	t.Helper()
+	if !errors.Is(err, sentinel) {
+		t.Fatalf("got error %v, want %v", err, sentinel)
+	}
+}
+
+var secrets = cmp.Comparer(func(a, b secret.String) bool { return a == b })
+
+func same[T any](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if d := cmp.Diff(want, got, secrets); d != "" {
+		t.Fatalf("%s: -want +got\n%s", what, d)
+	}
+}
