@@ -1,0 +1,153 @@
+package rtmpserver
+
+import (
+	"errors"
+	"strings"
+
+	"tally/internal/rtmp"
+	"tally/internal/rtmp/amf0"
+	"tally/internal/rtmp/chunk"
+)
+
+// maxStreams is how many message streams a connection gets. Encoders use one.
+const maxStreams = 16
+
+// command routes one command. What is not known is answered with _error if an
+// answer is expected; nothing but a refusal ends the connection.
+func (c *conn) command(streamID uint32, cmd rtmp.Command) error {
+	if cmd.Name == "connect" {
+		return c.connect(cmd)
+	}
+	if !c.connected {
+		return c.callFailed(cmd, "connect comes first")
+	}
+	switch cmd.Name {
+	case "createStream":
+		if c.streams == maxStreams {
+			return c.callFailed(cmd, "too many streams on this connection")
+		}
+		c.streams++
+		return c.result(cmd, nil, float64(c.streams))
+	case "publish":
+		if stop, ok := cmd.Arg(0).(bool); ok && !stop && c.pub != nil {
+			return c.unpublish() // publish(false) ends a stream (ActionScript reference, NetStream.publish)
+		}
+		return c.publish(streamID, cmd.TextArg(0))
+	case "releaseStream", "FCPublish", "_checkbw":
+		// What they are for elsewhere, publish does here. Encoders go on
+		// without waiting for an answer, but some log its absence.
+		return c.result(cmd, nil)
+	case "getStreamLength":
+		return c.result(cmd, nil, 0.0)
+	case "FCUnpublish":
+		if c.pub != nil && c.ownName(cmd.TextArg(0)) {
+			return errors.Join(c.unpublish(), c.result(cmd, nil))
+		}
+		return c.result(cmd, nil)
+	case "deleteStream":
+		if id, ok := cmd.Arg(0).(float64); c.pub != nil && (!ok || id == float64(c.pubID)) {
+			return c.unpublish()
+		}
+		return nil // no answer is defined (section 7.2.2.3)
+	case "closeStream":
+		if c.pub != nil && streamID == c.pubID {
+			return c.unpublish()
+		}
+		return nil
+	case "play", "play2":
+		c.s.stats.Refused.Add(1)
+		return c.rc.SendStatus(streamID, rtmp.Status{Level: rtmp.LevelError, Code: rtmp.PlayFailed,
+			Description: "this server does not play over RTMP; open the livestream's playback URL"})
+	case "_result", "_error", "onStatus", "onBWDone":
+		return nil // answers, to nothing we asked
+	}
+	return c.callFailed(cmd, "the server does not know this command")
+}
+
+// connect accepts the one app there is (section 7.2.1.1).
+func (c *conn) connect(cmd rtmp.Command) error {
+	if c.connected {
+		return c.callFailed(cmd, "already connected")
+	}
+	key, ok := splitApp(amf0.Text(cmd.Object, "app"), amf0.Text(cmd.Object, "tcUrl"))
+	if !ok {
+		c.s.stats.Refused.Add(1)
+		status := rtmp.Status{Level: rtmp.LevelError, Code: rtmp.ConnectRejected,
+			Description: "the application is " + App + "; set the encoder's server to rtmp://HOST/" + App + " and put the key into its own field"}
+		if err := c.rc.SendCommand(0, "_error", cmd.Transaction, nil, status.Object()); err != nil {
+			return err
+		}
+		return &hangup{cause: errors.New("connect to another app")}
+	}
+	c.connected, c.appKey = true, key
+	c.encoder = plain(amf0.Text(cmd.Object, "flashVer"))
+	if err := c.rc.Announce(); err != nil {
+		return err
+	}
+	// Encoders look at these two properties to tell the server's age; the
+	// values are those that most servers send.
+	properties := amf0.Object{{Name: "fmsVer", Value: "FMS/3,0,1,123"}, {Name: "capabilities", Value: 31.0}}
+	status := rtmp.Status{Level: rtmp.LevelStatus, Code: rtmp.ConnectSuccess, Description: "connected"}
+	// objectEncoding 0: AMF0, also for those who asked for AMF3.
+	return c.result(cmd, properties, status.Object(amf0.Property{Name: "objectEncoding", Value: 0.0}))
+}
+
+func (c *conn) result(cmd rtmp.Command, object any, args ...any) error {
+	if cmd.Transaction == 0 {
+		return nil
+	}
+	return c.rc.SendCommand(0, "_result", cmd.Transaction, object, args...)
+}
+
+func (c *conn) callFailed(cmd rtmp.Command, why string) error {
+	if cmd.Transaction == 0 {
+		return nil
+	}
+	return c.rc.SendCommand(0, "_error", cmd.Transaction, nil,
+		rtmp.Status{Level: rtmp.LevelError, Code: rtmp.CallFailed, Description: why}.Object())
+}
+
+// ownName reports whether FCUnpublish means the stream we publish. There is
+// one per connection; a name is only compared where there is one.
+func (c *conn) ownName(name string) bool {
+	name = streamKey(name, c.appKey)
+	return name == "" || name == c.pubName
+}
+
+// data reads a data message: onMetaData says which tracks are to come. Encoders
+// send it as @setDataFrame "onMetaData" {…}; some leave the wrapper out.
+func (c *conn) data(m chunk.Message) {
+	cmd, err := rtmp.ParseCommand(m)
+	if err != nil {
+		return
+	}
+	name, values := cmd.Name, cmd.Args
+	if name == "@setDataFrame" && len(values) > 0 {
+		name, _ = values[0].(string)
+		values = values[1:]
+	}
+	if name != "onMetaData" || len(values) == 0 {
+		return
+	}
+	video := announced(values[0], "videocodecid", "width")
+	audio := announced(values[0], "audiocodecid", "audiosamplerate")
+	if video || audio {
+		c.pub.Expect(video, audio)
+	}
+}
+
+// announced reports whether metadata promises a track: by its codec id, or
+// where that is left out by a property that only such a track has.
+func announced(meta any, codec, other string) bool {
+	v := amf0.Lookup(meta, codec)
+	if v == nil {
+		v = amf0.Lookup(meta, other)
+	}
+	switch v := v.(type) {
+	case float64:
+		return v > 0
+	case string:
+		return strings.TrimSpace(v) != ""
+	}
+	return false
+}

@@ -1,0 +1,62 @@
+package rtmpserver
+
+import (
+	"errors"
+
+	"tally/internal/ingest"
+	"tally/internal/livestream"
+	"tally/internal/rtmp"
+)
+
+// refusals is the one table from errors to RTMP: the status code, and for the
+// person at the encoder what to change.
+var refusals = []struct {
+	err      error
+	code     string
+	sentence string
+}{
+	{errNoKey, rtmp.PublishDenied, "the stream key is empty; put the livestream's stream key into the encoder"},
+	{livestream.ErrNotFound, rtmp.PublishDenied, "no livestream has this stream key; copy the key again, without spaces"},
+	{livestream.ErrDisabled, rtmp.PublishDenied, "the livestream is disabled; enable it through the API, then start the encoder again"},
+	{livestream.ErrDamped, rtmp.PublishDenied, "the livestream was stopped a moment ago and refuses its key for a while (30 s unless set otherwise); start the encoder again then"},
+	{livestream.ErrNotStarted, rtmp.PublishDenied, "the meeting's livestream is not started; start it through the API, then start the encoder"},
+	{livestream.ErrBusy, rtmp.PublishBadName, "another encoder is publishing with this stream key; stop that one first"},
+	{errPublishing, rtmp.PublishBadName, "this connection is publishing already; open another one"},
+	{ingest.ErrStopping, rtmp.PublishDenied, "the server is stopping; start the encoder again in a moment"},
+} // anything else: errUnknown's answer, and the error is logged in full
+
+var (
+	errNoKey      = errors.New("no stream key")
+	errPublishing = errors.New("this connection publishes already")
+)
+
+// refusal returns the status for a publish that err refused, and whether the
+// table knows err.
+func refusal(err error) (rtmp.Status, bool) {
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return rtmp.Status{Level: rtmp.LevelError, Code: r.code, Description: r.sentence}, true
+		}
+	}
+	return rtmp.Status{Level: rtmp.LevelError, Code: rtmp.PublishDenied,
+		Description: "the server cannot take the stream because of a fault of its own; start the encoder again in a moment"}, false
+}
+
+// A hangup ends a connection after the peer could read a status.
+type hangup struct {
+	status rtmp.Status // zero: everything was said already
+	cause  error       // for the log
+}
+
+func (h *hangup) Error() string { return h.status.Code + ": " + h.cause.Error() }
+func (h *hangup) Unwrap() error { return h.cause }
+
+// failed is a hangup while publishing, with a sentence for the encoder.
+func failed(sentence string, cause error) *hangup {
+	return &hangup{rtmp.Status{Level: rtmp.LevelError, Code: rtmp.StreamFailed, Description: sentence}, cause}
+}
+
+// A badMedia is an error that becomes the session's err_message.
+type badMedia struct{ reason livestream.Reason }
+
+func (e *badMedia) Error() string { return e.reason.String() }
