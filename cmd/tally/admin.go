@@ -5,15 +5,12 @@ import (
 	"net/http/pprof"
 )
 
-// adminRoutes is the handler of --admin-addr: metrics, profiles, health. It is
-// for operators and has no authentication, which is why the default address is
+// adminRoutes is the handler of --admin-addr: profiles and health. It is for
+// operators and has no authentication, which is why the default address is
 // loopback.
-func adminRoutes(metrics http.Handler, h *health) http.Handler {
+func (s *server) adminRoutes() http.Handler {
 	mux := http.NewServeMux()
-	h.routes(mux)
-	if metrics != nil {
-		mux.Handle("GET /metrics", metrics)
-	}
+	s.health.routes(mux)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

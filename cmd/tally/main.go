@@ -55,17 +55,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
-	var cmds commands
-	parser, err := kong.New(&cmds,
-		kong.Name("tally"),
-		kong.Description("A self-hosted livestream server. Start with `tally demo`."),
-		kong.Writers(stdout, stderr),
-		kong.Resolvers(&configFile{}),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
-	)
-	if err != nil {
-		panic(err) // the command line above is wrong, not the user's
-	}
+	parser := newParser(stdout, stderr)
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
@@ -82,6 +72,21 @@ func run(args []string, stdout, stderr io.Writer) int {
 	kctx.BindTo(ctx, (*context.Context)(nil))
 	kctx.Bind(&cli.Streams{Out: stdout, Err: stderr})
 	return exitCode(kctx.Run(), stderr)
+}
+
+// newParser builds the command line's parser.
+func newParser(stdout, stderr io.Writer) *kong.Kong {
+	parser, err := kong.New(&commands{},
+		kong.Name("tally"),
+		kong.Description("A self-hosted livestream server. Start with `tally demo`."),
+		kong.Writers(stdout, stderr),
+		kong.Resolvers(&configFile{}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+	)
+	if err != nil {
+		panic(err) // the types above are wrong, not what the user typed
+	}
+	return parser
 }
 
 // exitCode prints err as one line and says how the process ends.

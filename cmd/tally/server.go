@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tally/internal/api"
+	"tally/internal/auth"
+	"tally/internal/cli"
+	"tally/internal/hls"
+	"tally/internal/ingest"
+	"tally/internal/ingest/rtmpserver"
+	"tally/internal/livestream"
+	"tally/internal/playback"
+	"tally/internal/store/sqlite"
+	"tally/internal/usage"
+	"tally/internal/viewer"
+)
+
+// stopWithin bounds a clean stop (design section 3: exit within 10 s of SIGTERM).
+const stopWithin = 8 * time.Second
+
+// A server is one running Tally. newServer opens what can fail, in the order of
+// the imports: data directory, ports, store, engines, edges. run starts and
+// stops them.
+type server struct {
+	flags *serverFlags
+	log   *slog.Logger
+	creds cli.Credentials // of the first start; APIBase is always set
+
+	ports    *listeners
+	store    *sqlite.Store
+	registry *hls.Registry
+	counter  *usage.Counter
+	manager  *ingest.Manager
+	rtmp     *rtmpserver.Server
+	playback *playback.Handler
+	handler  http.Handler
+	health   *health
+	cert     *certificate // nil without RTMPS
+	https    []*http.Server // by listener: the public one, and admin's
+}
+
+// newServer opens the data directory, the ports and the store, and wires the
+// packages. Nothing is answered until run; an error leaves nothing open.
+func newServer(ctx context.Context, f *serverFlags, out io.Writer, log *slog.Logger) (_ *server, err error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if err := checkDataDir(f.DataDir); err != nil {
+		return nil, err
+	}
+	s := &server{flags: f, log: log}
+	if f.TLSCert != "" {
+		s.cert = &certificate{certFile: f.TLSCert, keyFile: f.TLSKey}
+		if _, err := s.cert.get(nil); err != nil {
+			return nil, err
+		}
+	}
+	if s.ports, err = openListeners(f); err != nil {
+		return nil, err
+	}
+	if s.store, err = sqlite.Open(ctx, filepath.Join(f.DataDir, "tally.db")); err != nil {
+		s.ports.close()
+		return nil, err
+	}
+	if err := s.wire(ctx, out); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// wire makes the engines and edges over the open store.
+func (s *server) wire(ctx context.Context, out io.Writer) error {
+	var err error
+	if s.creds, err = firstStart(ctx, s.store, s.flags, localBase(s.ports.http.Addr())+"/client/v4", out, s.log); err != nil {
+		return err
+	}
+	key, err := s.store.Secret(ctx, "viewer")
+	if err != nil {
+		return fmt.Errorf("read viewer secret: %w", err)
+	}
+	signer, err := viewer.NewSigner(key)
+	if err != nil {
+		return err
+	}
+	s.registry = hls.NewRegistry(hls.Config{})
+	s.counter = usage.New(usage.Config{})
+	s.manager = ingest.New(ingest.Config{Store: s.store, Open: s.openOutput, Usage: s.counter, Log: s.log})
+	s.rtmp = rtmpserver.New(rtmpserver.Config{Publish: rtmpserver.By(s.manager.Publish), Log: s.log})
+	s.playback = playback.New(playback.Config{
+		Registry: s.registry, Signer: signer, Counter: s.counter, Records: s.store, Log: s.log,
+	})
+	s.health = &health{dataDir: s.flags.DataDir, ping: s.store.Ping}
+	s.handler, err = s.routes()
+	return err
+}
+
+// openOutput is the manager's way to the packager.
+func (s *server) openOutput(r livestream.Record) ingest.Output {
+	return s.registry.Open(hls.OpenOptions{
+		PlaybackID:   r.Livestream.PlaybackID,
+		SessionID:    r.Session.ID,
+		Run:          r.Livestream.Run,
+		EndlistDelay: r.Livestream.Settings.EndlistDelay,
+	})
+}
+
+// routes is the public handler: health, API, playback.
+func (s *server) routes() (http.Handler, error) {
+	proxies, err := s.flags.proxies()
+	if err != nil {
+		return nil, err
+	}
+	config := api.Config{
+		Store: s.store, Auth: &auth.Authenticator{Store: s.store}, Control: s.manager,
+		PublicURL: s.flags.PublicURL, IngestURL: s.flags.IngestURL,
+		RTMPPort:       port(s.ports.rtmp),
+		TrustedProxies: proxies,
+		Logger:         s.log,
+	}
+	if s.ports.rtmps != nil {
+		config.RTMPSPort = port(s.ports.rtmps)
+	}
+	mux := http.NewServeMux()
+	s.health.routes(mux)
+	rest := api.New(config)
+	mux.Handle("/client/v4/", rest)
+	mux.Handle("/accounts/", rest)
+	return &front{playback: s.playback, rest: mux}, nil
+}
+
+// A front sends media requests past the mux: they are nearly all there are, and
+// playback takes their paths apart itself.
+type front struct {
+	playback http.Handler // everything below /hls/
+	rest     http.Handler
+}
+
+const mediaPrefix = "/hls/"
+
+// ServeHTTP implements http.Handler.
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if path := r.URL.Path; len(path) > len(mediaPrefix) && path[:len(mediaPrefix)] == mediaPrefix {
+		f.playback.ServeHTTP(w, r)
+		return
+	}
+	f.rest.ServeHTTP(w, r)
+}
+
+func port(ln net.Listener) int { return ln.Addr().(*net.TCPAddr).Port }
+
+// run serves until ctx ends, then stops in order: readiness, publications with
+// their last state, waiting viewers, requests, listeners, store. It returns nil
+// after a clean stop.
+func (s *server) run(ctx context.Context) error {
+	defer s.close()
+	if err := s.manager.Resume(ctx); err != nil {
+		return fmt.Errorf("resume sessions: %w", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	// What serves outlives ctx until shutdown has said goodbye to publishers.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	s.serveHTTP(g, serving, "http", s.ports.http, s.handler)
+	if s.ports.admin != nil {
+		s.serveHTTP(g, serving, "admin", s.ports.admin, s.adminRoutes())
+	}
+	g.Go(func() error { return s.rtmp.Serve(serving, s.ports.rtmp) })
+	if s.ports.rtmps != nil {
+		secure := tls.NewListener(s.ports.rtmps, &tls.Config{GetCertificate: s.cert.get, MinVersion: tls.VersionTLS12})
+		g.Go(func() error { return s.rtmp.Serve(serving, secure) })
+	}
+	s.ports.log(s.log)
+	g.Go(func() error {
+		<-ctx.Done()
+		s.shutdown(stopServing)
+		return nil
+	})
+	return g.Wait()
+}
+
+// shutdown ends what run started, in order.
+func (s *server) shutdown(stopServing context.CancelFunc) {
+	s.health.stopping.Store(true)
+	s.log.Info("stopping")
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	s.manager.Shutdown(ctx)
+	s.playback.Close()
+	for _, h := range s.https {
+		if err := h.Shutdown(ctx); err != nil {
+			h.Close()
+		}
+	}
+	stopServing()
+}
+
+// close lets go of what newServer opened.
+func (s *server) close() {
+	s.ports.close()
+	if s.registry != nil {
+		s.registry.Close()
+	}
+	if err := s.store.Close(); err != nil {
+		s.log.Error("close store", "err", err)
+	}
+	s.log.Info("stopped")
+}
+
+// serveHTTP answers ln with h until shutdown.
+func (s *server) serveHTTP(g *errgroup.Group, ctx context.Context, name string, ln net.Listener, h http.Handler) {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          slog.NewLogLogger(s.log.With("listener", name).Handler(), slog.LevelDebug),
+		// A player holds up to three requests (playlist, part, state) per rendition
+		// on one connection; a browser with many tabs shares it.
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 1000},
+	}
+	s.https = append(s.https, srv)
+	g.Go(func() error {
+		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve %s: %w", name, err)
+		}
+		return nil
+	})
+}
