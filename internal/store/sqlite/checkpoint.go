@@ -24,10 +24,23 @@ const (
 	dropAtMost = 2000
 )
 
-// usage is what the writer's goroutine knows of windows between transactions.
+// usage is what the writer's goroutine knows between transactions.
 type usage struct {
-	unfolded map[string]*tally // by session id
+	unfolded map[string]*tally     // by session id
+	written  map[string]runFigures // by session id: the last that were committed
 	sweptAt  time.Time
+}
+
+// runFigures are what a checkpoint says of the run and the livestream. They
+// change with a segment or less often, so most checkpoints leave the row of the
+// livestream alone.
+type runFigures struct {
+	epoch             int64
+	runID             string
+	partTarget        time.Duration
+	msnMark           int64
+	discontinuityMark int64
+	longestGOP        time.Duration
 }
 
 // A tally counts a session's unfolded windows. It may be too high after a
@@ -39,7 +52,7 @@ type tally struct {
 
 // loadUsage counts what an earlier process left unfolded.
 func (s *Store) loadUsage(ctx context.Context) error {
-	s.usage.unfolded = map[string]*tally{}
+	s.usage.unfolded, s.usage.written = map[string]*tally{}, map[string]runFigures{}
 	type left struct {
 		sessionID string
 		tally     tally
@@ -65,7 +78,7 @@ func (s *Store) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws [
 	}
 	return s.write(ctx, "checkpoint", relaxed, func(t *tx) error {
 		for i := range cs {
-			if err := t.checkpoint(&cs[i]); err != nil {
+			if err := s.checkpoint(t, &cs[i]); err != nil {
 				return err
 			}
 		}
@@ -84,7 +97,7 @@ func (s *Store) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws [
 
 // checkpoint raises one session's figures, and those of the run and livestream
 // it belongs to. Of an older epoch or a closed session it changes nothing.
-func (t *tx) checkpoint(c *livestream.Checkpoint) error {
+func (s *Store) checkpoint(t *tx, c *livestream.Checkpoint) error {
 	n, err := t.exec(`UPDATE sessions SET
 		updated_at = MAX(updated_at, ?3), last_media_at = MAX(COALESCE(last_media_at, ?4), COALESCE(?4, last_media_at)),
 		ingest_ms = MAX(ingest_ms, ?5), longest_gop_ns = MAX(longest_gop_ns, ?6)
@@ -94,12 +107,19 @@ func (t *tx) checkpoint(c *livestream.Checkpoint) error {
 		return err
 	}
 	t.touch(c.LivestreamID)
-	_, err = t.exec(`UPDATE livestreams SET run_part_target_ns = MAX(run_part_target_ns, ?3),
+	figures := runFigures{c.Epoch, c.RunID, c.PartTarget, c.MSNMark, c.DiscontinuityMark, c.LongestGOP}
+	if s.usage.written[c.SessionID] == figures {
+		return nil
+	}
+	if _, err = t.exec(`UPDATE livestreams SET run_part_target_ns = MAX(run_part_target_ns, ?3),
 		run_msn_mark = MAX(run_msn_mark, ?4), run_discontinuity_mark = MAX(run_discontinuity_mark, ?5),
 		longest_gop_ns = CASE WHEN ?6 > 0 THEN (SELECT longest_gop_ns FROM sessions WHERE id = ?7) ELSE longest_gop_ns END
 		WHERE id = ?1 AND run_id = ?2 AND newest_session_id = ?7`,
-		c.LivestreamID, c.RunID, int64(c.PartTarget), c.MSNMark, c.DiscontinuityMark, int64(c.LongestGOP), c.SessionID)
-	return err
+		c.LivestreamID, c.RunID, int64(c.PartTarget), c.MSNMark, c.DiscontinuityMark, int64(c.LongestGOP), c.SessionID); err != nil {
+		return err
+	}
+	t.after = append(t.after, func() { s.usage.written[c.SessionID] = figures })
+	return nil
 }
 
 // addWindow inserts a window unless it is there, and folds its session's when
@@ -160,6 +180,11 @@ func (s *Store) sweep(t *tx, cs []livestream.Checkpoint, now time.Time) error {
 			return err
 		}
 		delete(s.usage.unfolded, id)
+	}
+	for id := range s.usage.written {
+		if !going[id] {
+			delete(s.usage.written, id)
+		}
 	}
 	if _, err := t.exec(`DELETE FROM usage_windows WHERE (session_id, kind, node, incarnation, "window") IN
 		(SELECT session_id, kind, node, incarnation, "window" FROM usage_windows

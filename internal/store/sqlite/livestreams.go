@@ -85,7 +85,8 @@ func (s *Store) record(ctx context.Context, where string, args ...any) (r livest
 	return r, err
 }
 
-// Records reads the page and the count in one snapshot.
+// Records reads the page and the count in one snapshot. The page costs what it
+// holds; the count costs a walk over an index, 0.1 ms per thousand that match.
 func (s *Store) Records(ctx context.Context, sc livestream.Scope, q livestream.Query) (page []livestream.Record, count int, err error) {
 	where, args := conditions(sc, q)
 	order := ` ORDER BY l.created_at DESC, l.id DESC`
@@ -93,7 +94,7 @@ func (s *Store) Records(ctx context.Context, sc livestream.Scope, q livestream.Q
 		order = ` ORDER BY l.created_at, l.id`
 	}
 	err = s.snapshot(ctx, "list livestreams", func(db *sql.Tx) error {
-		if err := db.QueryRowContext(ctx, `SELECT COUNT(*) FROM livestreams l WHERE `+where, args...).Scan(&count); err != nil {
+		if count, err = countRecords(ctx, db, sc, q); err != nil {
 			return err
 		}
 		size, skip := limits(q.Page)
@@ -104,6 +105,34 @@ func (s *Store) Records(ctx context.Context, sc livestream.Scope, q livestream.Q
 	})
 	return page, count, err
 }
+
+// countRecords counts what is idle as what is not on air or failed: of those
+// there are few, and indexes find them.
+func countRecords(ctx context.Context, db *sql.Tx, sc livestream.Scope, q livestream.Query) (int, error) {
+	count := func(status livestream.Status) (n int, err error) {
+		of := q
+		of.Status = status
+		where, args := conditions(sc, of)
+		err = db.QueryRowContext(ctx, `SELECT COUNT(*) FROM livestreams l WHERE `+where, args...).Scan(&n)
+		return n, err
+	}
+	if q.Status != livestream.StatusIdle {
+		return count(q.Status)
+	}
+	n, err := count("")
+	for _, status := range notIdle {
+		if err != nil {
+			return 0, err
+		}
+		var other int
+		other, err = count(status)
+		n -= other
+	}
+	return n, err
+}
+
+// notIdle are all statuses but StatusIdle.
+var notIdle = []livestream.Status{livestream.StatusInvoked, livestream.StatusLive, livestream.StatusErrored}
 
 // conditions is the WHERE of a list, over the livestream l.
 func conditions(sc livestream.Scope, q livestream.Query) (where string, args []any) {
@@ -124,8 +153,9 @@ func conditions(sc livestream.Scope, q livestream.Query) (where string, args []a
 	case "":
 	case livestream.StatusIdle: // the answer also of what was never on air
 		all = append(all, `(l.newest_session_id IS NULL OR l.newest_session_id NOT IN (`+
-			sessionsOf(livestream.StatusInvoked, livestream.StatusLive, livestream.StatusErrored)+`))`)
-	default:
+			sessionsOf(notIdle...)+`))`)
+	default: // found from the sessions; the plus signs keep SQLite from walking all livestreams of the app
+		all[0] = `+l.account_id = ? AND +l.app_id = ?`
 		all = append(all, `l.newest_session_id IN (`+sessionsOf(q.Status)+`)`)
 	}
 	return strings.Join(all, " AND "), args
@@ -175,9 +205,11 @@ func (s *Store) snapshot(ctx context.Context, op string, read func(*sql.Tx) erro
 	return nil
 }
 
+const selectOpen = `SELECT ` + recordColumns + `
+	FROM sessions s JOIN livestreams l ON l.id = s.livestream_id WHERE s.` + openPhases + ` ORDER BY s.created_at, s.id`
+
 func (s *Store) OpenRecords(ctx context.Context) ([]livestream.Record, error) {
-	all, err := collect(ctx, s.reads, scanRecord, `SELECT `+recordColumns+`
-		FROM sessions s JOIN livestreams l ON l.id = s.livestream_id WHERE s.`+openPhases+` ORDER BY s.created_at, s.id`)
+	all, err := collect(ctx, s.reads, scanRecord, selectOpen)
 	if err != nil {
 		return nil, s.explain("list open sessions", err)
 	}

@@ -175,6 +175,10 @@ func (w *writer) attempt(batch []*job) bool {
 	w.records.resume(t.touched)
 	if err != nil {
 		failAll(batch, err)
+		return true
+	}
+	for _, f := range t.after {
+		f()
 	}
 	return true
 }
@@ -248,6 +252,7 @@ type tx struct {
 	wrote   bool     // the present job wrote something
 	any     bool     // one of the jobs did
 	touched []string // livestreams whose records changed
+	after   []func() // run by the writer's goroutine once this is committed
 }
 
 // touch says that the record of a livestream is about to change.

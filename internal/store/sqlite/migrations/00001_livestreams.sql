@@ -74,6 +74,7 @@ CREATE TABLE livestreams (
   newest_session_id    TEXT     -- NULL: never on air
 );
 CREATE INDEX livestreams_by_age ON livestreams (account_id, app_id, created_at, id);
+CREATE INDEX livestreams_by_newest_session ON livestreams (newest_session_id) WHERE newest_session_id IS NOT NULL;
 -- A meeting has one livestream for life.
 CREATE UNIQUE INDEX livestreams_by_meeting ON livestreams (meeting_id) WHERE meeting_id IS NOT NULL;
 
@@ -134,7 +135,7 @@ CREATE TABLE usage_windows (
   folded_at    BIGINT,          -- ms, UTC; NULL: not yet part of sessions.viewed_us
   PRIMARY KEY (session_id, kind, node, incarnation, "window")
 );
-CREATE INDEX usage_windows_unfolded ON usage_windows (session_id) WHERE folded_at IS NULL;
+CREATE INDEX usage_windows_unfolded ON usage_windows (session_id, kind, amount_us) WHERE folded_at IS NULL;
 CREATE INDEX usage_windows_folded ON usage_windows (folded_at) WHERE folded_at IS NOT NULL;
 
 CREATE TABLE secrets (

@@ -1,0 +1,48 @@
+package sqlite
+
+import (
+	"strings"
+	"testing"
+
+	"tally/internal/livestream"
+)
+
+// TestPlans keeps each look-up and list on an index: a plan that walks a table
+// is fast in a test and slow with 100,000 livestreams.
+func TestPlans(t *testing.T) {
+	s := openTemp(t)
+	list := func(q livestream.Query) string {
+		where, _ := conditions(here, q)
+		return `SELECT COUNT(*) FROM livestreams l WHERE ` + where
+	}
+	for _, c := range []struct{ name, query, index string }{
+		{"by id", selectRecord + `WHERE l.account_id = ? AND l.app_id = ? AND l.id = ?`, "sqlite_autoindex_livestreams_1 (id=?)"},
+		{"by key", selectRecord + `WHERE l.stream_key_hash = ?`, "(stream_key_hash=?)"},
+		{"by playback id", selectRecord + `WHERE l.playback_id = ?`, "(playback_id=?)"},
+		{"by meeting", selectRecord + `WHERE l.account_id = ? AND l.app_id = ? AND l.meeting_id = ?`, "livestreams_by_meeting"},
+		{"list", list(livestream.Query{}), "livestreams_by_age"},
+		{"list of live ones", list(livestream.Query{Status: livestream.StatusLive}), "livestreams_by_newest_session"},
+		{"sessions of live ones", list(livestream.Query{Status: livestream.StatusLive}), "sessions_open"},
+		{"sessions of failed ones", list(livestream.Query{Status: livestream.StatusErrored}), "sessions_errored"},
+		{"sessions of idle ones", list(livestream.Query{Status: livestream.StatusIdle}), "livestreams_by_age"},
+		{"unfolded windows", selectRecord + `WHERE l.id = ?`, "usage_windows_unfolded"},
+		{"open sessions", selectOpen, "sessions_open"},
+		{"old timeline", `SELECT session_id, seq FROM timeline WHERE at < ? ORDER BY at LIMIT ?`, "timeline_by_age"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			steps, err := collect(ctx, s.reads, func(row scanner) (string, error) {
+				var id, parent, unused int
+				var detail string
+				err := row.Scan(&id, &parent, &unused, &detail)
+				return detail, err
+			}, `EXPLAIN QUERY PLAN `+c.query, make([]any, strings.Count(c.query, "?"))...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan := strings.Join(steps, "\n")
+			if !strings.Contains(plan, c.index) || strings.Contains(plan, "SCAN l") || strings.Contains(plan, "SCAN s\n") {
+				t.Errorf("plan does not use %s, or walks a table:\n%s", c.index, plan)
+			}
+		})
+	}
+}
