@@ -1,0 +1,370 @@
+/* The watch page: follows the public state of one livestream, plays it, and
+ * comes back by itself. Three parts: news (what the server says), player (what
+ * the video does), view (what the person sees). One tick joins them. */
+(() => {
+	'use strict';
+
+	const body = document.body;
+	const $ = (id) => document.getElementById(id);
+	const stage = $('stage'), video = $('video');
+	const base = body.dataset.root + 'hls/' + body.dataset.playbackId;
+	const skew = Number(body.dataset.now) - Date.now(); // the server's clock minus ours
+	const now = () => performance.now();
+
+	/* ---- news: waiting, live, reconnecting or ended -------------------------- */
+
+	const news = { state: body.dataset.state, since: null, deadline: null, run: null, reachable: true, gone: false };
+	let events = null;      // EventSource, while one is open
+	let pollTimer = 0;
+	let failures = 0;       // polls that failed in a row
+	let streamAgain = 0;    // when to try events again after they were refused
+
+	// Over HTTP/1.1 a browser has six connections per server, shared by all its
+	// tabs. While the picture moves, a question now and then does instead of a
+	// connection of its own.
+	const nav = performance.getEntriesByType('navigation')[0];
+	const scarce = !nav || !nav.nextHopProtocol || nav.nextHopProtocol.startsWith('http/1');
+
+	function take(n) {
+		const before = news.state;
+		Object.assign(news, n, { reachable: true, gone: false });
+		failures = 0;
+		if (n.state === 'live' && before !== 'live') player.liveAgain();
+		if (n.state === 'live' && player.on && player.run && n.run && n.run !== player.run) player.begin();
+		if (n.state === 'live' && !player.run) player.run = n.run;
+		tick();
+	}
+
+	function listen() {
+		if (events) return;
+		clearTimeout(pollTimer);
+		pollTimer = 0;
+		if (!window.EventSource || now() < streamAgain) return ask();
+		events = new EventSource(base + '/state');
+		events.addEventListener('state', (e) => take(JSON.parse(e.data)));
+		events.onerror = () => {
+			news.reachable = false;
+			if (events && events.readyState === EventSource.CLOSED) { // refused: it will not try again itself
+				hangUp();
+				streamAgain = now() + 30000;
+				ask();
+			}
+			tick();
+		};
+	}
+
+	function hangUp() {
+		if (events) events.close();
+		events = null;
+	}
+
+	async function ask() {
+		clearTimeout(pollTimer);
+		pollTimer = -1;
+		try {
+			const r = await fetch(base + '/state', { cache: 'no-store', headers: { Accept: 'application/json' }, signal: timeout(8000) });
+			if (r.status === 404) Object.assign(news, { state: 'ended', since: null, gone: true, reachable: true });
+			else if (!r.ok) throw new Error(r.status);
+			else take(await r.json());
+		} catch {
+			failures++;
+			news.reachable = false;
+			tick();
+		}
+		if (!events) pollTimer = setTimeout(ask, failures ? Math.min(1000 * 2 ** failures, 10000) : 4000);
+	}
+
+	function timeout(ms) {
+		const c = new AbortController();
+		setTimeout(() => c.abort(), ms);
+		return c.signal;
+	}
+
+	// tend decides between a stream of events and a question now and then.
+	function tend() {
+		const quiet = scarce && news.state === 'live' && player.moving;
+		if (quiet && events) { hangUp(); pollTimer = setTimeout(ask, 4000); }
+		else if (!quiet && !events && now() >= streamAgain) listen();
+		else if (!events && !pollTimer) ask();
+	}
+
+	/* ---- player: hls.js where there is Media Source, else the browser's own --- */
+
+	const useHls = !!(window.Hls && Hls.isSupported());
+	const source = new URL(base + '/index.m3u8', location.href).href;
+
+	const player = {
+		on: false, hls: null, run: null,
+		moving: false, everMoved: false, stalls: 0,
+		lastTime: 0, lastMove: 0, movingSince: 0,
+		giveUpAt: 0,         // no picture by then: begin again
+		againAt: 0, wait: 500, // back-off after a failure, ms
+		paused: false,       // by the person
+		blocked: false,      // autoplay was refused
+		mediaFaults: 0,
+		loaded: [],          // [when, bits, seconds of media], for the bitrate
+
+		begin() {
+			this.drop();
+			this.on = true;
+			this.run = news.run;
+			this.giveUpAt = now() + 12000; // the server holds a playlist for up to 10 s
+			this.mediaFaults = 0;
+			if (useHls) this.beginHls();
+			else if (video.canPlayType('application/vnd.apple.mpegurl')) { video.src = source; video.load(); }
+			else { this.on = false; view.unsupported = true; return; }
+			if (!this.paused) this.play();
+		},
+
+		beginHls() {
+			const h = this.hls = new Hls({
+				lowLatencyMode: true,
+				workerPath: body.dataset.worker,
+				maxLiveSyncPlaybackRate: 1.1, // catches up after a stall instead of staying late
+				backBufferLength: 20,
+			});
+			h.on(Hls.Events.ERROR, (_, d) => {
+				if (!d.fatal || h !== this.hls) return;
+				if (d.type === Hls.ErrorTypes.MEDIA_ERROR && this.mediaFaults++ < 2) h.recoverMediaError();
+				else this.failed();
+			});
+			h.on(Hls.Events.FRAG_BUFFERED, (_, d) => {
+				const seconds = d.part ? d.part.duration : d.frag.duration;
+				if (d.stats.total && d.frag.sn !== 'initSegment') this.loaded.push([now(), d.stats.total * 8, seconds]);
+			});
+			h.loadSource(source);
+			h.attachMedia(video);
+		},
+
+		drop() {
+			if (this.hls) this.hls.destroy();
+			else if (this.on) { video.removeAttribute('src'); video.load(); }
+			this.hls = null;
+			this.on = false;
+			this.moving = false;
+			this.loaded = [];
+		},
+
+		failed() {
+			this.drop();
+			this.againAt = now() + this.wait;
+			this.wait = Math.min(this.wait * 2, 8000);
+			tick();
+		},
+
+		// liveAgain: the broadcast came (back). What plays gets a moment to go on.
+		liveAgain() {
+			this.wait = 500;
+			this.againAt = 0;
+			if (this.on) this.giveUpAt = now() + 2500;
+			if (this.hls) this.hls.startLoad();
+		},
+
+		play() {
+			const p = video.play();
+			if (p) p.then(() => { this.blocked = false; }, (e) => {
+				if (e.name === 'NotAllowedError') { this.blocked = true; tick(); }
+			});
+		},
+
+		// behind is how many seconds the picture is behind the encoder, or NaN.
+		behind() {
+			if (this.hls) {
+				const at = this.hls.playingDate;
+				return at ? (Date.now() + skew - at) / 1000 : this.hls.latency || NaN;
+			}
+			const start = video.getStartDate ? video.getStartDate().getTime() : NaN;
+			return (Date.now() + skew - start) / 1000 - video.currentTime;
+		},
+
+		// late is how many seconds that is more than it need be.
+		late() {
+			if (this.hls) return this.hls.latency - (this.hls.targetLatency || 0);
+			const s = video.seekable;
+			return s.length ? s.end(s.length - 1) - video.currentTime - 6 : 0;
+		},
+
+		toLive() {
+			const s = video.seekable;
+			const edge = this.hls ? this.hls.liveSyncPosition : s.length ? s.end(s.length - 1) - 3 : null;
+			if (edge) video.currentTime = edge;
+			this.resume();
+		},
+
+		resume() {
+			this.paused = false;
+			this.lastMove = now();
+			this.giveUpAt = now() + 6000;
+			if (!this.on && news.state === 'live') this.begin();
+			else this.play();
+		},
+
+		watch() {
+			const t = now();
+			if (video.currentTime !== this.lastTime) {
+				if (!video.paused && video.readyState > 1) this.lastMove = t;
+				this.lastTime = video.currentTime;
+			}
+			const moving = this.on && !video.paused && t - this.lastMove < 1200 && this.lastMove > 0;
+			if (this.moving && !moving && !video.paused && news.state === 'live') this.stalls++;
+			if (!this.moving && moving) this.movingSince = t;
+			this.moving = moving;
+			if (moving) {
+				this.everMoved = true;
+				this.giveUpAt = t + 6000;
+				if (t - this.movingSince > 5000) this.wait = 500;
+			}
+			if (news.state === 'live') {
+				if (!this.on && t >= this.againAt && !view.unsupported) this.begin();
+				else if (this.on && !this.paused && !this.blocked && t > this.giveUpAt) this.failed();
+			} else if (news.state === 'ended' && !moving && this.hls) {
+				this.hls.stopLoad(); // the last picture stays
+			}
+		},
+	};
+
+	/* ---- view ------------------------------------------------------------------ */
+
+	const view = { unsupported: false, said: '', touched: now(), heard: false };
+
+	function remaining(deadline) {
+		const s = Math.max(0, Math.round((Date.parse(deadline) - Date.now() - skew) / 1000));
+		return Math.floor(s / 60) + ':' + String(s % 60).padStart(2, '0');
+	}
+
+	const clock = (t) => new Date(t).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+
+	// message is what stands where the picture cannot: [headline, detail], or null.
+	function message() {
+		if (view.unsupported) return ['This browser cannot play the broadcast', 'It has neither Media Source Extensions nor HLS. A current Chrome, Edge, Firefox or Safari does.'];
+		if (news.gone) return ['This livestream no longer exists', 'Ask whoever sent you the link for a new one.'];
+		if (player.blocked && news.state === 'live') return ['The broadcast is live', 'Your browser waits for you to start it.'];
+		if (player.moving || (player.paused && player.on && news.state === 'live')) return null;
+		if (!news.reachable) return ['Connection lost', 'Trying again. The broadcast goes on here as soon as the server answers.'];
+		switch (news.state) {
+		case 'live':
+			return player.everMoved ? ['One moment', 'Catching up with the broadcast.'] : ['Starting', ''];
+		case 'reconnecting':
+			return ['The broadcast is interrupted', news.deadline
+				? 'It goes on here by itself when the sender is back. If not, it ends in ' + remaining(news.deadline) + '.'
+				: 'It goes on here by itself when the sender is back.'];
+		case 'ended':
+			return ['The broadcast has ended', (news.since ? 'It ended at ' + clock(news.since) + '. ' : '') + 'If there is another one, it appears here by itself.'];
+		}
+		return ['Waiting for the broadcast', 'It starts here by itself. You can leave this page open.'];
+	}
+
+	const signs = { waiting: 'Not live yet', live: 'Live', reconnecting: 'Interrupted', ended: 'Ended' };
+
+	function set(el, text) { if (el && el.textContent !== text) el.textContent = text; }
+
+	function render() {
+		const m = message();
+		body.dataset.state = news.state;
+		set($('sign'), news.reachable ? signs[news.state] : 'Connection lost');
+		document.title = signs[news.state] + ' · Tally';
+		stage.classList.toggle('clear', !m);
+		stage.classList.toggle('has-picture', player.everMoved);
+		stage.classList.toggle('paused', video.paused);
+		stage.classList.toggle('loud', !video.muted);
+		stage.classList.toggle('idle', player.moving && now() - view.touched > 3000);
+		if (m) { set($('headline'), m[0]); set($('detail'), m[1]); }
+		$('start').hidden = !(player.blocked && news.state === 'live');
+		const say = m ? m[0] : news.state === 'live' ? 'The broadcast is live' : '';
+		if (say && say !== 'Starting' && say !== view.said) { view.said = say; set($('announce'), say); }
+
+		if (!video.muted) view.heard = true;
+		$('unmute').hidden = view.heard || !player.moving;
+		$('play').setAttribute('aria-label', video.paused ? 'Play' : 'Pause');
+		$('mute').setAttribute('aria-label', video.muted ? 'Turn sound on' : 'Turn sound off');
+		const behind = player.on && player.everMoved && player.late() > 4;
+		$('live').classList.toggle('behind', behind);
+		set($('live-text'), behind ? 'Go live' : 'Live');
+		if (!$('figures').hidden) figures();
+	}
+
+	const seconds = (s) => Number.isFinite(s) ? s.toFixed(1) + ' s' : '–';
+
+	function figures() {
+		const t = now();
+		player.loaded = player.loaded.filter(([at]) => t - at < 10000);
+		const bits = player.loaded.reduce((a, l) => a + l[1], 0), media = player.loaded.reduce((a, l) => a + l[2], 0);
+		set($('f-latency'), player.moving ? seconds(player.behind()) : '–');
+		set($('f-bitrate'), media > 0 ? (bits / media / 1e6).toFixed(2) + ' Mbit/s' : '–');
+		set($('f-picture'), video.videoWidth ? video.videoWidth + ' × ' + video.videoHeight : '–');
+		let ahead = 0;
+		for (let i = 0; i < video.buffered.length; i++) {
+			if (video.buffered.start(i) <= video.currentTime && video.currentTime <= video.buffered.end(i)) ahead = video.buffered.end(i) - video.currentTime;
+		}
+		set($('f-buffer'), seconds(ahead));
+		set($('f-stalls'), String(player.stalls));
+		const q = video.getVideoPlaybackQuality ? video.getVideoPlaybackQuality() : null;
+		set($('f-dropped'), q ? String(q.droppedVideoFrames) : '–');
+	}
+
+	/* ---- controls -------------------------------------------------------------- */
+
+	function togglePlay() {
+		if (video.paused) {
+			if (player.late() > 8) player.toLive();
+			else player.resume();
+		} else {
+			player.paused = true;
+			video.pause();
+		}
+		render();
+	}
+
+	function toggleMute() { video.muted = !video.muted; view.heard = true; render(); }
+
+	function toggleFigures() {
+		const f = $('figures');
+		f.hidden = !f.hidden;
+		$('stats').setAttribute('aria-pressed', String(!f.hidden));
+		render();
+	}
+
+	function toggleFull() {
+		if (document.fullscreenElement) document.exitFullscreen();
+		else if (stage.requestFullscreen) stage.requestFullscreen().catch(() => {});
+		else if (video.webkitEnterFullscreen) video.webkitEnterFullscreen();
+	}
+
+	const actions = { play: togglePlay, mute: toggleMute, unmute: toggleMute, stats: toggleFigures, full: toggleFull,
+		live: () => player.toLive(), start: () => player.resume() };
+	for (const id of Object.keys(actions)) $(id).addEventListener('click', actions[id]);
+	if (!stage.requestFullscreen && !video.webkitEnterFullscreen) $('full').hidden = true;
+
+	const keys = { ' ': togglePlay, k: togglePlay, m: toggleMute, f: toggleFull, s: toggleFigures, l: () => player.toLive() };
+	document.addEventListener('keydown', (e) => {
+		touched();
+		if (e.ctrlKey || e.metaKey || e.altKey) return;
+		if (e.key === ' ' && e.target.closest('button, a')) return; // it presses what has the focus
+		const act = keys[e.key.length === 1 ? e.key.toLowerCase() : e.key];
+		if (act) { e.preventDefault(); act(); }
+	});
+
+	function touched() { view.touched = now(); stage.classList.remove('idle'); }
+	for (const type of ['pointermove', 'pointerdown', 'focusin']) stage.addEventListener(type, touched);
+	video.addEventListener('click', () => { if (matchMedia('(hover: hover)').matches) togglePlay(); });
+	video.addEventListener('dblclick', toggleFull);
+	for (const type of ['playing', 'pause', 'waiting', 'volumechange', 'ended']) video.addEventListener(type, () => tick());
+	video.addEventListener('error', () => { if (player.on && !player.hls) player.failed(); });
+	document.addEventListener('visibilitychange', () => {
+		if (document.hidden) return;
+		player.lastMove = now(); // timers slept
+		player.giveUpAt = Math.max(player.giveUpAt, now() + 4000);
+		tick();
+	});
+
+	function tick() {
+		player.watch();
+		render();
+	}
+
+	video.muted = true; // or no browser starts it by itself
+	setInterval(() => { tick(); tend(); }, 500);
+	listen();
+	tick();
+	window.tally = { news, player }; // for tests and curious people
+})();

@@ -1,0 +1,238 @@
+package web_test
+
+import (
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"tally/internal/livestream"
+	"tally/internal/web"
+)
+
+const known = "pPbVBHSlwWUqmyGrCjoT"
+
+// shelf holds one livestream.
+type shelf struct {
+	session livestream.Session
+	err     error
+}
+
+func (s shelf) RecordByPlaybackID(_ context.Context, id string) (livestream.Record, error) {
+	if s.err != nil {
+		return livestream.Record{}, s.err
+	}
+	if id != known {
+		return livestream.Record{}, livestream.ErrNotFound
+	}
+	return livestream.Record{Livestream: livestream.Livestream{PlaybackID: id, Name: "private name"}, Session: s.session}, nil
+}
+
+func serve(t *testing.T, s shelf) *httptest.Server {
+	t.Helper()
+	h, err := web.New(web.Config{Records: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+func get(t *testing.T, url string) (*http.Response, string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+func TestWatchPageKnowsTheStateItIsServedIn(t *testing.T) {
+	at := time.Now()
+	for _, c := range []struct {
+		name string
+		s    livestream.Session
+		want string
+	}{
+		{"never live", livestream.Session{}, "waiting"},
+		{"publish accepted", livestream.Session{Phase: livestream.Starting}, "waiting"},
+		{"on air", livestream.Session{Phase: livestream.OnAir, StartedAt: at}, "live"},
+		{"encoder away", livestream.Session{Phase: livestream.Reconnecting, StartedAt: at}, "reconnecting"},
+		{"over", livestream.Session{Phase: livestream.Ended, StartedAt: at}, "ended"},
+		{"failed before anybody saw it", livestream.Session{Phase: livestream.Failed}, "waiting"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			srv := serve(t, shelf{session: c.s})
+			resp, body := get(t, srv.URL+"/watch/"+known)
+			if resp.StatusCode != 200 || !strings.Contains(body, `data-state="`+c.want+`"`) {
+				t.Errorf("%d, want 200 and state %s", resp.StatusCode, c.want)
+			}
+			if strings.Contains(body, "private name") {
+				t.Error("the page tells the livestream's name")
+			}
+		})
+	}
+}
+
+func TestPagesAreLocked(t *testing.T) {
+	srv := serve(t, shelf{})
+	inline := regexp.MustCompile(`(?i)<script(?:>| [^>]*[^"]>)[^<]|<style|\son[a-z]+=|\sstyle=|javascript:`)
+	for path, code := range map[string]int{
+		"/": 200, "/watch/" + known: 200, "/watch/" + known + "?embed=1": 200,
+		"/watch/unknown": 404, "/watch/": 404, "/watch/a/b": 404, "/watch/%3Cscript%3E": 404, "/watch/" + strings.Repeat("a", 65): 404, "/nowhere": 404,
+	} {
+		resp, body := get(t, srv.URL+path)
+		if resp.StatusCode != code {
+			t.Errorf("%s: %d, want %d", path, resp.StatusCode, code)
+		}
+		csp := resp.Header.Get("Content-Security-Policy")
+		if !strings.Contains(csp, "default-src 'none'; script-src 'self'; style-src 'self'") || strings.Contains(csp, "unsafe") {
+			t.Errorf("%s: policy %q", path, csp)
+		}
+		if resp.Header.Get("X-Content-Type-Options") != "nosniff" || resp.Header.Get("Referrer-Policy") != "no-referrer" || resp.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: headers %v", path, resp.Header)
+		}
+		if m := inline.FindString(body); m != "" {
+			t.Errorf("%s: inline %q", path, m)
+		}
+		if strings.Contains(body, "//") && regexp.MustCompile(`(?:src|href)="(?:https?:)?//`).MatchString(body) {
+			t.Errorf("%s: names another host", path)
+		}
+	}
+}
+
+func TestOnlyTheWatchPageMayBeFramed(t *testing.T) {
+	srv := serve(t, shelf{})
+	for path, want := range map[string]string{"/": "frame-ancestors 'none'", "/watch/" + known + "?embed=1": "frame-ancestors *"} {
+		resp, _ := get(t, srv.URL+path)
+		if csp := resp.Header.Get("Content-Security-Policy"); !strings.HasSuffix(csp, want) {
+			t.Errorf("%s: %q, want %s", path, csp, want)
+		}
+	}
+}
+
+func TestEmbeddedPageIsTheStageAlone(t *testing.T) {
+	srv := serve(t, shelf{})
+	_, body := get(t, srv.URL+"/watch/"+known+"?embed=1")
+	if strings.Contains(body, "<header") || strings.Contains(body, "<kbd>") || !strings.Contains(body, `id="video"`) {
+		t.Error("the embedded page shows more or less than the stage")
+	}
+}
+
+// TestStaticFiles fetches everything the watch page names, as the browser would.
+func TestStaticFiles(t *testing.T) {
+	srv := serve(t, shelf{})
+	_, body := get(t, srv.URL+"/watch/"+known)
+	refs := regexp.MustCompile(`"\.\./(static/[^"]+)"`).FindAllStringSubmatch(body, -1)
+	if len(refs) != 5 {
+		t.Fatalf("%d static files, want icon, style, player, worker and script", len(refs))
+	}
+	for _, m := range refs {
+		for _, encoding := range []string{"gzip", "identity"} {
+			req, _ := http.NewRequest("GET", srv.URL+"/"+m[1], nil)
+			req.Header.Set("Accept-Encoding", encoding)
+			resp, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var r io.Reader = resp.Body
+			if resp.Header.Get("Content-Encoding") == "gzip" {
+				if r, err = gzip.NewReader(r); err != nil {
+					t.Fatal(err)
+				}
+			} else if encoding == "gzip" {
+				t.Errorf("%s is not compressed", m[1])
+			}
+			content, err := io.ReadAll(r)
+			resp.Body.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := sha256.Sum256(content)
+			if resp.StatusCode != 200 || !strings.Contains(m[1], "-"+hex.EncodeToString(sum[:6])+".") {
+				t.Errorf("%s: %d, and its name is not its content's", m[1], resp.StatusCode)
+			}
+			if !strings.Contains(resp.Header.Get("Cache-Control"), "immutable") || resp.Header.Get("Vary") != "Accept-Encoding" {
+				t.Errorf("%s: %v", m[1], resp.Header)
+			}
+		}
+	}
+	resp, _ := get(t, srv.URL+"/static/hls.min-000000000000.js")
+	if resp.StatusCode != 404 || resp.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("a file of another version: %d %v", resp.StatusCode, resp.Header)
+	}
+}
+
+// TestVendoredPlayerIsWhatItSays compares the vendored files with their sums.
+func TestVendoredPlayerIsWhatItSays(t *testing.T) {
+	sums, err := os.ReadFile("vendor/hls.js/SHA256SUMS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(sums)) {
+		sum, name, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		f, err := os.Open("vendor/hls.js/" + name + ".gz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		zr, err := gzip.NewReader(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := sha256.New()
+		if _, err := io.Copy(h, zr); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		if hex.EncodeToString(h.Sum(nil)) != sum {
+			t.Errorf("%s is not the file that SHA256SUMS names", name)
+		}
+	}
+	licence, err := os.ReadFile("vendor/hls.js/LICENSE")
+	if err != nil || !strings.Contains(string(licence), "Apache License") {
+		t.Errorf("licence: %v", err)
+	}
+}
+
+func TestStoreFaultTellsNothing(t *testing.T) {
+	srv := serve(t, shelf{err: errors.New("disk of the secret kind")})
+	resp, body := get(t, srv.URL+"/watch/"+known)
+	if resp.StatusCode != 500 || strings.Contains(body, "secret") {
+		t.Errorf("%d %q", resp.StatusCode, body)
+	}
+}
+
+func TestOtherMethods(t *testing.T) {
+	srv := serve(t, shelf{})
+	resp, err := http.Post(srv.URL+"/watch/"+known, "text/plain", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 405 || resp.Header.Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST: %d %v", resp.StatusCode, resp.Header)
+	}
+	resp, err = http.Head(srv.URL + "/watch/" + known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 200 || resp.ContentLength <= 0 {
+		t.Errorf("HEAD: %d, length %d", resp.StatusCode, resp.ContentLength)
+	}
+}
