@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"sync"
+	"time"
+
+	"tally/internal/hls/player"
+)
+
+// An audience is a number of lean players of one URL: each with a connection of
+// its own, following the live edge by blocking reloads and delta updates and
+// fetching each part as soon as it is listed.
+type audience struct {
+	players []*player.Player
+	logs    [][]arrival // each appended to by its player's goroutine only
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
+
+	mu   sync.Mutex
+	errs []error
+}
+
+// gather starts n players within spread, so that they do not all join in the
+// same millisecond.
+func gather(ctx context.Context, url string, n int, spread time.Duration) *audience {
+	ctx, cancel := context.WithCancel(ctx)
+	a := &audience{logs: make([][]arrival, n), stop: cancel}
+	for i := range n {
+		a.players = append(a.players, player.New(player.Options{
+			URL: url, LowLatency: true, Lean: true,
+			OnPart: func(p player.PartInfo) {
+				a.logs[i] = append(a.logs[i], arrival{path.Base(p.URI), p.Arrived, p.Size, p.Duration})
+			},
+		}))
+	}
+	for i, p := range a.players {
+		delay := spread * time.Duration(i) / time.Duration(n)
+		a.wg.Go(func() {
+			select {
+			case <-time.After(delay):
+			case <-ctx.Done():
+				return
+			}
+			if _, err := p.Run(ctx); err != nil {
+				a.mu.Lock()
+				a.errs = append(a.errs, fmt.Errorf("player %d: %w", i, err))
+				a.mu.Unlock()
+			}
+		})
+	}
+	return a
+}
+
+// requests is how many answers the players have had so far, beside the one or
+// two playlists at the beginning.
+func (a *audience) requests() int64 {
+	var n int64
+	for _, p := range a.players {
+		s := p.Stats()
+		n += s.Reloads + s.Parts + s.Inits
+	}
+	return n
+}
+
+// leave ends all players and waits for them.
+func (a *audience) leave() {
+	a.stop()
+	a.wg.Wait()
+}
+
+// A comfort is how playback went, summed over an audience.
+type comfort struct {
+	stalls, errors, jumps int
+	firstError            string
+}
+
+// comfort may be asked after leave.
+func (a *audience) comfort() comfort {
+	var c comfort
+	for _, p := range a.players {
+		s := p.Stats()
+		c.stalls += s.Stalls
+		c.errors += int(s.Errors)
+		c.jumps += int(s.Jumps)
+		if c.firstError == "" {
+			c.firstError = s.LastError
+		}
+	}
+	return c
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"tally/internal/rtmp/flv"
+	"tally/internal/rtmp/publisher"
+)
+
+// A broadcast is one publisher of the generator: the clip in a loop, in real
+// time, until it is stopped.
+type broadcast struct {
+	began   time.Time     // just before the first byte could be sent
+	onAir   chan struct{} // closed when the publish was accepted
+	ended   chan struct{}
+	cancel  context.CancelFunc
+	err     error // valid after ended
+	metered *meter
+}
+
+// loadClip reads an FLV file.
+func loadClip(path string) (*flv.Clip, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	c, err := flv.Load(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// publish starts a broadcast. With stamp each frame carries its number and the
+// time at which it was sent.
+func publish(ctx context.Context, url string, clip *flv.Clip, stamp bool, end publisher.End) *broadcast {
+	ctx, cancel := context.WithCancel(ctx)
+	b := &broadcast{
+		began: time.Now(), onAir: make(chan struct{}), ended: make(chan struct{}), cancel: cancel,
+		metered: &meter{Source: publisher.FromClip(clip, true)},
+	}
+	go func() {
+		defer close(b.ended)
+		b.err = publisher.Run(ctx, publisher.Options{
+			URL: url, Source: b.metered, Speed: 1, Stamp: stamp, End: end,
+			OnStart: func() { close(b.onAir) },
+		})
+	}()
+	return b
+}
+
+// accepted waits until the server took the publish.
+func (b *broadcast) accepted(ctx context.Context) error {
+	select {
+	case <-b.onAir:
+		return nil
+	case <-b.ended:
+		return fmt.Errorf("publish: %w", b.err)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// stop ends the broadcast and waits for that.
+func (b *broadcast) stop() error {
+	b.cancel()
+	<-b.ended
+	return b.err
+}
+
+// A meter notes when media was sent: the generator's own ledger of what
+// ingest_seconds should say.
+type meter struct {
+	publisher.Source
+
+	mu          sync.Mutex
+	sending     bool // the tag handed out last was media
+	first, last time.Time
+}
+
+// Next implements publisher.Source. A tag has been sent when the next one is
+// asked for.
+func (m *meter) Next() (flv.Tag, error) {
+	t, err := m.Source.Next()
+	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sending {
+		m.last = now
+		if m.first.IsZero() {
+			m.first = now
+		}
+	}
+	m.sending = err == nil && t.Type != flv.TypeScript && !flv.IsSequenceHeader(t)
+	return t, err
+}
+
+// seconds is the time from the first to the last media message sent.
+func (m *meter) seconds() float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last.Sub(m.first).Seconds()
+}
