@@ -34,16 +34,12 @@ type Output interface {
 	// Mark raises the numbers that are durable: nothing above them is listed.
 	Mark(msn, discontinuity int64)
 	// Progress tells how far the output is. It may be called by anyone.
-	Progress() Progress
+	Progress() livestream.Progress
 	// End ends the session. With linger the playlist stays open for a new
 	// session that continues the run, and gets its ENDLIST after the delay;
 	// without, at once. The Output is not used afterwards.
 	End(linger bool)
 }
-
-// Progress is what an output has made of the media so far. It is one of the
-// shared words, so that the packager need not import this package.
-type Progress = livestream.Progress
 
 // A Request is a publish that a protocol package wants accepted. It may be
 // refused before any byte of media is read.
