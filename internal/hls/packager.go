@@ -6,30 +6,95 @@ import (
 )
 
 // A Packager makes one session's frames into a run's parts, segments and
-// playlists. It implements ingest.Output, which documents the methods; all of
-// them may be called concurrently.
-type Packager struct{}
+// playlists. It implements ingest.Output, which documents the methods. All of
+// them may be called concurrently; Progress takes no lock. After End, and once
+// the run was opened for another session, the Write methods return
+// [livestream.ErrStale] and the others do nothing.
+type Packager struct {
+	s          *Stream
+	generation int64
+}
 
-// Begin says that the publish of that epoch was accepted.
-func (p *Packager) Begin(epoch int64) {}
+// lock reports whether the packager is still its session's, with the stream
+// locked either way.
+func (p *Packager) lock() bool {
+	p.s.mu.Lock()
+	return p.generation == p.s.generation
+}
+
+// writes is lock for what a publish of that epoch does.
+func (p *Packager) writes(epoch int64) bool {
+	return p.lock() && epoch == p.s.epoch && !p.s.gone
+}
+
+// Begin says that the publish of that epoch was accepted. What was received
+// before it becomes playable; what follows stands behind a discontinuity. A
+// part of an older epoch that the playlist hints at will not come.
+func (p *Packager) Begin(epoch int64) {
+	defer p.s.mu.Unlock()
+	if p.lock() && epoch > p.s.epoch {
+		p.s.begin(epoch)
+	}
+}
 
 // Expect says which tracks the encoder announced.
-func (p *Packager) Expect(epoch int64, video, audio bool) {}
+func (p *Packager) Expect(epoch int64, video, audio bool) {
+	defer p.s.mu.Unlock()
+	if p.writes(epoch) {
+		p.s.intake.expect(video, audio)
+	}
+}
 
-// WriteTrack gives a track's configuration, at first or when it changed.
-func (p *Packager) WriteTrack(epoch int64, t media.Track) error { return nil }
+// WriteTrack gives a track's configuration, at first or when it changed. The
+// same configuration again changes nothing. Errors: ErrStale; an *Error.
+func (p *Packager) WriteTrack(epoch int64, t media.Track) error {
+	defer p.s.mu.Unlock()
+	if !p.writes(epoch) {
+		return livestream.ErrStale
+	}
+	return p.s.writeTrack(t)
+}
 
-// WriteFrame gives the next frame.
-func (p *Packager) WriteFrame(epoch int64, f media.Frame) error { return nil }
+// WriteFrame gives the next frame. Frames of a track without a configuration,
+// and those that nothing could decode, are left out. Errors: ErrStale; an
+// *Error when the publication cannot go on.
+func (p *Packager) WriteFrame(epoch int64, f media.Frame) error {
+	defer p.s.mu.Unlock()
+	if !p.writes(epoch) {
+		return livestream.ErrStale
+	}
+	return p.s.writeFrame(f)
+}
 
-// Lost says that the publisher is gone while the session stays open.
-func (p *Packager) Lost(epoch int64) {}
+// Lost says that the publisher is gone while the session stays open: what is
+// pending becomes playable, then the playlist stands still.
+func (p *Packager) Lost(epoch int64) {
+	defer p.s.mu.Unlock()
+	if p.writes(epoch) {
+		p.s.lost()
+	}
+}
 
-// Mark raises the numbers that may be listed.
-func (p *Packager) Mark(msn, discontinuity int64) {}
+// Mark raises the numbers that may be listed: those above are held back.
+func (p *Packager) Mark(msn, discontinuity int64) {
+	defer p.s.mu.Unlock()
+	if p.lock() {
+		p.s.mark(msn, discontinuity)
+	}
+}
 
 // Progress tells how far the packager is.
-func (p *Packager) Progress() livestream.Progress { return livestream.Progress{} }
+func (p *Packager) Progress() livestream.Progress { return *p.s.progress.Load() }
 
-// End ends the session.
-func (p *Packager) End(linger bool) {}
+// End ends the session, with linger as [OpenOptions] says.
+func (p *Packager) End(linger bool) {
+	defer p.s.mu.Unlock()
+	if !p.lock() {
+		return
+	}
+	if linger {
+		p.s.end(p.s.delay)
+	} else {
+		p.s.end(0)
+	}
+}

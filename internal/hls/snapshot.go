@@ -1,7 +1,13 @@
 package hls
 
 import (
+	"bytes"
+	"compress/gzip"
+	"strconv"
+	"sync"
 	"time"
+
+	"tally/internal/hls/playlist"
 )
 
 // A Part is one Partial Segment: moof and mdat. It is immutable.
@@ -14,15 +20,15 @@ type Part struct {
 	Independent bool          // starts with a keyframe
 	Data        []byte
 	Length      []string // the Content-Length header's value, prebuilt
-	uri         string
 }
 
 // A Segment is a complete Media Segment: its parts in order. It is immutable.
-// The media it holds are those of parts FirstPart to FirstPart+len(Parts)-1.
+// The media it holds are those of the parts counted from FirstPart to
+// FirstPart+len(Parts)-1.
 type Segment struct {
 	Epoch     int64
 	MSN       int64
-	Duration  time.Duration // EXTINF
+	Duration  time.Duration // EXTINF: the sum of the parts' durations
 	FirstPart int64         // Counter of Parts[0]
 	Parts     []*Part
 	SizeBytes int64
@@ -35,7 +41,6 @@ type Init struct {
 	Number int64 // rises by one with each that a run has
 	Data   []byte
 	Length []string // the Content-Length header's value, prebuilt
-	uri    string
 }
 
 // A Body is a prepared response.
@@ -45,46 +50,162 @@ type Body struct {
 	ETag   []string // the ETag header's value, prebuilt; strong
 }
 
-// A Snapshot is a run's playlist and media at one moment. It is immutable, but
-// for texts that are compressed when they are first asked for.
+// A Snapshot is a run's playlist and media at one moment. To its users it is
+// immutable: all methods may be called concurrently.
 type Snapshot struct {
 	Ended    bool  // the playlist has ENDLIST
 	Epoch    int64 // of the publish that the next part will belong to
 	NextPart int64 // Counter of the part that the playlist hints at
 	FirstMSN int64 // of the first listed segment
 	LastMSN  int64 // of the last listed complete segment; FirstMSN-1 when there is none
+	// OpenParts is how many parts of segment LastMSN+1 are listed.
+	OpenParts int
 
 	PartTarget time.Duration
+
+	listed   bool
+	segments []*Segment // complete ones that can be fetched, numbers without holes
+	parts    []*Part    // that can be fetched, counters without holes
+	inits    []*Init    // numbers without holes
+
+	full, delta *text // delta is full where there is nothing to skip
+	variant     playlist.Variant
 
 	next chan struct{} // closed after the successor was stored
 }
 
 // Listed reports whether the playlist lists anything. Without, it must not be
 // shown: players refuse a playlist without segments.
-func (s *Snapshot) Listed() bool { return false }
+func (s *Snapshot) Listed() bool { return s.listed }
 
 // Has reports whether the playlist has what a blocking reload waits for. What
-// has left it already counts as had.
-func (s *Snapshot) Has(want Position) bool { return false }
+// has left it already counts as had. A part index past the last one of its
+// segment is part 0 of the next (rfc8216bis-22 section 6.2.5.2).
+func (s *Snapshot) Has(want Position) bool {
+	switch {
+	case !s.listed:
+		return false
+	case want.MSN > s.LastMSN+1:
+		return false
+	case want.MSN == s.LastMSN+1:
+		return want.Part >= 0 && want.Part < s.OpenParts
+	case want.MSN < s.LastMSN || want.Part < 0:
+		return true
+	}
+	last := s.segments[len(s.segments)-1]
+	return want.Part < len(last.Parts) || s.OpenParts > 0
+}
 
-func (s *Snapshot) tooFar(want Position) bool { return false }
+// tooFar reports whether a request is answered 400 (rfc8216bis-22 section
+// 6.2.5.2): more than two segments ahead, or past the Advance Part Limit.
+func (s *Snapshot) tooFar(want Position) bool {
+	limit := 3
+	if s.PartTarget > 0 && s.PartTarget < time.Second {
+		limit = int((3*time.Second + s.PartTarget - 1) / s.PartTarget)
+	}
+	switch {
+	case want.MSN > s.LastMSN+2:
+		return true
+	case want.MSN == s.LastMSN+2:
+		return want.Part > limit
+	case want.MSN == s.LastMSN+1:
+		return want.Part > s.OpenParts-1+limit
+	}
+	return false
+}
 
 // Part returns the part of that name, or nil. It allocates nothing.
-func (s *Snapshot) Part(epoch, counter int64) *Part { return nil }
+func (s *Snapshot) Part(epoch, counter int64) *Part {
+	if len(s.parts) == 0 {
+		return nil
+	}
+	i := counter - s.parts[0].Counter
+	if i < 0 || i >= int64(len(s.parts)) || s.parts[i].Epoch != epoch {
+		return nil
+	}
+	return s.parts[i]
+}
 
 // Segment returns the complete segment of that name, or nil. It allocates
 // nothing.
-func (s *Snapshot) Segment(epoch, msn int64) *Segment { return nil }
+func (s *Snapshot) Segment(epoch, msn int64) *Segment {
+	if len(s.segments) == 0 {
+		return nil
+	}
+	i := msn - s.segments[0].MSN
+	if i < 0 || i >= int64(len(s.segments)) || s.segments[i].Epoch != epoch {
+		return nil
+	}
+	return s.segments[i]
+}
 
 // Init returns the initialization section of that name, or nil. It allocates
 // nothing.
-func (s *Snapshot) Init(epoch, number int64) *Init { return nil }
+func (s *Snapshot) Init(epoch, number int64) *Init {
+	if len(s.inits) == 0 {
+		return nil
+	}
+	i := number - s.inits[0].Number
+	if i < 0 || i >= int64(len(s.inits)) || s.inits[i].Epoch != epoch {
+		return nil
+	}
+	return s.inits[i]
+}
 
 // Playlist returns the Media Playlist, which is the same for all viewers: its
 // URIs are relative. With delta it is a Playlist Delta Update where there is
-// something to skip; with gzip it is compressed.
-func (s *Snapshot) Playlist(delta, gzip bool) *Body { return nil }
+// something to skip; with compressed it is in gzip. It is nil when nothing is
+// listed. The first call for a compressed one does the compressing.
+func (s *Snapshot) Playlist(delta, compressed bool) *Body {
+	t := s.full
+	if delta {
+		t = s.delta
+	}
+	if t == nil {
+		return nil
+	}
+	if compressed {
+		return t.gzip()
+	}
+	return &t.raw
+}
 
 // AppendMultivariant appends a Multivariant Playlist whose only variant is
 // mediaURI, and returns the extended buffer.
-func (s *Snapshot) AppendMultivariant(dst []byte, mediaURI string) []byte { return dst }
+func (s *Snapshot) AppendMultivariant(dst []byte, mediaURI string) []byte {
+	v := s.variant
+	v.URI = mediaURI
+	m := playlist.Multivariant{Variants: []playlist.Variant{v}}
+	return m.AppendText(dst)
+}
+
+// A text is one playlist, compressed once and only if anybody asks: most
+// snapshots of a stream that nobody watches never are.
+type text struct {
+	raw  Body
+	once sync.Once
+	zip  Body
+}
+
+func newText(data []byte, tag string) *text {
+	return &text{raw: Body{Data: data, Length: lengthOf(len(data)), ETag: []string{`"` + tag + `"`}}}
+}
+
+// compressors are shared: one holds about 800 KB.
+var compressors = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+
+func (t *text) gzip() *Body {
+	t.once.Do(func() {
+		var b bytes.Buffer
+		z := compressors.Get().(*gzip.Writer)
+		z.Reset(&b)
+		z.Write(t.raw.Data) // into memory: cannot fail
+		z.Close()
+		compressors.Put(z)
+		tag := t.raw.ETag[0]
+		t.zip = Body{Data: bytes.Clone(b.Bytes()), Length: lengthOf(b.Len()), ETag: []string{tag[:len(tag)-1] + `-gz"`}}
+	})
+	return &t.zip
+}
+
+func lengthOf(n int) []string { return []string{strconv.Itoa(n)} }

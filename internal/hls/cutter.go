@@ -1,0 +1,426 @@
+package hls
+
+import (
+	"time"
+
+	"tally/internal/hls/cmaf"
+	"tally/internal/hls/playlist"
+	"tally/internal/media"
+)
+
+// minSegment is the shortest segment that a keyframe ends (design section 5).
+const minSegment = time.Second
+
+// maxPause is the longest time without any frame that a segment bridges; after
+// a longer one the media goes on behind a discontinuity (research/media.md 9).
+const maxPause = time.Second
+
+// A lane is one track inside a domain: the stretch between two discontinuities
+// in which decode times are continuous.
+type lane struct {
+	track   media.Track
+	offset  int64 // added to a frame's DTS: ticks on the run's timeline
+	frame   int64 // audio: ticks that every frame lasts
+	begun   bool
+	end     int64 // ticks; where the last sample ends, as far as known
+	last    int64 // ticks; decode time given to the newest sample
+	lastDTS int64 // ticks; what the encoder said it was
+	aligned bool  // a flagged clock jump of this track was taken care of
+
+	samples []cmaf.Sample // of the open part
+	time    int64         // decode time of samples[0]
+}
+
+func (l *lane) append(at int64, f *media.Frame, offset int32) {
+	if len(l.samples) == 0 {
+		l.time = at
+	}
+	l.samples = append(l.samples, cmaf.Sample{Offset: offset, Key: f.Key, Data: f.Payload})
+	l.last, l.lastDTS, l.begun = at, f.DTS, true
+}
+
+// settle gives the newest sample of the open part its end.
+func (l *lane) settle(end int64) {
+	if n := len(l.samples); n > 0 {
+		l.samples[n-1].Duration = uint32(max(1, end-l.last))
+	}
+	l.end = max(end, l.last+1)
+}
+
+// A cut is one closed part, before it has a name.
+type cut struct {
+	runs        []cmaf.Run // valid until the next call of the cutter
+	duration    time.Duration
+	independent bool
+	start       int64 // ticks of the lead track, from the domain's start
+	endsSegment bool
+}
+
+// A cutter turns the frames of one domain into parts and segments. The lead
+// track, video where there is any, makes the clock by which parts are cut and
+// playlists count; audio goes into the part that is open when it arrives, with
+// its own decode time. A cutter reads no clock: it knows media time only.
+type cutter struct {
+	lead, audio *lane // audio is nil without a second track
+	pace        pace
+	scale       int64 // ticks of the lead per second
+
+	domain   int64 // where the domain starts, ticks of the lead
+	start    int64 // where the open part starts
+	segStart int64 // where the open segment starts
+	target   int64 // PART-TARGET in ticks; 0 until chosen
+	segParts int   // parts of the open segment
+	segLimit int64 // TARGETDURATION in ticks
+	single   bool  // the open segment gets one part only: the first of a run
+	stalled  bool  // audio cut the last part: the lead is behind
+	ahead    int64 // how far audio is ahead of the lead by arrival, lead ticks
+
+	want       time.Duration // PART-TARGET wished for
+	partTarget time.Duration // PART-TARGET as it is; 0 until the first part is closed
+	emit       func(cut) error
+	split      func() // the open segment ended between two parts
+	runs       [2]cmaf.Run
+}
+
+// ticks converts a duration into the lead's ticks, rounding down, so that what
+// fits in ticks fits in time.
+func (c *cutter) ticks(d time.Duration) int64 {
+	return int64(d/time.Microsecond) * c.scale / 1_000_000
+}
+
+func (c *cutter) duration(ticks int64) time.Duration {
+	return time.Duration(ticks * 1_000_000 / c.scale * 1000)
+}
+
+// partTicks is PART-TARGET as it is or would be now.
+func (c *cutter) partTicks() int64 {
+	if c.target > 0 {
+		return c.target
+	}
+	return c.ticks(c.choose())
+}
+
+func (c *cutter) choose() time.Duration {
+	return choosePartTarget(c.want, c.duration(c.pace.frame()), c.duration(c.segLimit))
+}
+
+// setAudio adds a second track, whose clock is in step with the lead's: leadDTS
+// is where the domain starts.
+func (c *cutter) setAudio(t media.Track, leadDTS int64) {
+	rate := int64(t.Timescale)
+	c.audio = &lane{track: t, frame: media.AACFrameSamples(t.Config), offset: c.domain*rate/c.scale - leadDTS*rate/c.scale}
+}
+
+// lane returns the lane of a track, or nil.
+func (c *cutter) lane(id media.TrackID) *lane {
+	switch {
+	case c.lead.track.ID == id:
+		return c.lead
+	case c.audio != nil && c.audio.track.ID == id:
+		return c.audio
+	}
+	return nil
+}
+
+// mediaEnd is where the media of the domain ends, rounded up.
+func (c *cutter) mediaEnd() time.Duration {
+	end := max(c.start, c.lead.end)
+	if c.audio != nil {
+		end = max(end, c.audioEnd()+1)
+	}
+	return c.duration(end) + time.Millisecond
+}
+
+// limit is where the open part ends at the latest.
+func (c *cutter) limit() int64 {
+	// Half a frame of slack: a keyframe interval of just the target duration
+	// is not always to the tick.
+	return min(c.start+c.partTicks(), c.segStart+c.segLimit+c.pace.frame()/2)
+}
+
+// leadFrame takes a frame of the lead track. It returns paused, having taken
+// nothing, when so much time is missing before it that it must go behind a
+// discontinuity.
+func (c *cutter) leadFrame(f *media.Frame) (paused bool, err error) {
+	l := c.lead
+	x := f.DTS + l.offset
+	if l.begun {
+		c.pace.saw(f.DTS - l.lastDTS)
+	}
+	var at int64
+	switch {
+	case !l.begun:
+		at = x
+	case len(l.samples) > 0:
+		if at, paused, err = c.follow(x); paused || err != nil {
+			return paused, err
+		}
+	default:
+		if at, paused, err = c.begin(x); paused || err != nil {
+			return paused, err
+		}
+	}
+	if err := c.keyframe(f, at); err != nil {
+		return false, err
+	}
+	l.append(at, f, c.composition(f, at))
+	c.stalled = false
+	if c.audio != nil {
+		c.ahead = min(max(0, c.audioEnd()-x), c.scale)
+	}
+	// Where the frame ends if it lasts as long as expected. A frame that was
+	// moved a little ends where it would have ended, so nothing adds up.
+	frame := c.pace.frame()
+	end := max(x+frame, at+frame/4, at+1)
+	l.end = end
+	if frame == 0 || end+frame <= c.limit() {
+		return false, nil
+	}
+	return false, c.close(min(end, max(c.limit(), at+1)))
+}
+
+// follow settles the frame before in the open part, and returns the decode time
+// of the one at x. Where x does not fit the part any more, that is closed.
+func (c *cutter) follow(x int64) (at int64, paused bool, err error) {
+	l := c.lead
+	at = max(x, l.last+1)
+	over := at - c.limit()
+	switch {
+	case over > c.ticks(maxPause):
+		return 0, true, c.close(min(l.last+max(1, c.pace.frame()), c.limit()))
+	case over > c.partTicks()/2: // a pause: the frame is shown that long, the list says less
+		l.settle(at)
+		err = c.closePart(c.limit(), at, false)
+		c.jump(at)
+		return at, false, err
+	case over > 0:
+		at = c.limit()
+		l.settle(at)
+		return at, false, c.close(at)
+	}
+	l.settle(at)
+	if at+c.pace.frame() > c.limit() {
+		return at, false, c.close(at)
+	}
+	return at, false, nil
+}
+
+// begin returns the decode time of a frame at x that is the lead's first in the
+// open part, in which audio may be already.
+func (c *cutter) begin(x int64) (at int64, paused bool, err error) {
+	l := c.lead
+	switch late := x - c.start; {
+	case late > c.partTicks()+c.ticks(maxPause):
+		return 0, true, nil
+	case c.stalled && late <= c.partTicks():
+		at = max(x, l.end)
+	case x-l.end <= c.partTicks()/2:
+		at = l.end // jitter, or a frame left out: made up for by its duration
+	default:
+		if c.audio != nil && len(c.audio.samples) > 0 {
+			if err = c.close(min(x, c.limit())); err != nil {
+				return 0, false, err
+			}
+		}
+		at = max(x, l.end)
+		c.jump(at)
+	}
+	if at > c.start && c.hasSamples() && at+c.pace.frame() > c.limit() {
+		err = c.close(min(at, c.limit()))
+	}
+	return at, false, err
+}
+
+// jump moves the start of the empty open part on to at: what lies between is
+// on no list.
+func (c *cutter) jump(at int64) {
+	c.segStart += at - c.start
+	c.start = at
+}
+
+// keyframe ends the open part or segment before f, which will be at that time,
+// if f is a keyframe that asks for it.
+func (c *cutter) keyframe(f *media.Frame, at int64) error {
+	if !f.Key || !c.lead.track.Codec.Video() || c.single {
+		return nil
+	}
+	inPart := at - c.start
+	switch long := at-c.segStart+c.pace.frame()/2 >= c.ticks(minSegment); {
+	case long && inPart < max(1, c.pace.frame()/2) && len(c.lead.samples) == 0:
+		// The part before ended just here. Audio that is in already stays.
+		c.endSegment()
+	case long && inPart >= max(1, c.pace.frame()/2):
+		return c.closePart(at, at, true)
+	case c.hasSamples() && inPart*100 >= c.partTicks()*fill:
+		return c.close(at)
+	}
+	return nil
+}
+
+// endSegment ends the open segment between two parts.
+func (c *cutter) endSegment() {
+	if c.segParts > 0 {
+		c.split()
+	}
+	c.segStart, c.segParts = c.start, 0
+}
+
+// composition is the offset from the decode time at to the presentation time.
+// Where a frame is presented as it is decoded, moving it by jitter moves both,
+// and no reordering depends on less than half a frame.
+func (c *cutter) composition(f *media.Frame, at int64) int32 {
+	if f.PTS <= f.DTS {
+		if x := f.DTS + c.lead.offset; at-x <= c.pace.frame() {
+			return 0
+		}
+	}
+	offset := f.PTS + c.lead.offset - at
+	if offset < 0 && offset > -c.pace.frame()/2 {
+		offset = 0
+	}
+	return int32(min(max(offset, -1<<30), 1<<30))
+}
+
+// audioFrame takes a frame of the second track.
+func (c *cutter) audioFrame(f *media.Frame) error {
+	l := c.audio
+	if !l.begun {
+		c.align(f)
+	}
+	x := f.DTS + l.offset
+	switch {
+	case !l.begun:
+		if x+l.frame/2 < c.domain*int64(l.track.Timescale)/c.scale {
+			return nil // before the picture begins
+		}
+		x = max(0, x)
+	case max(x-l.end, l.end-x) <= l.frame/2:
+		x = l.end
+	case len(l.samples) == 0:
+		x = max(x, l.end)
+	default:
+		x = max(x, l.last+1)
+	}
+	if len(l.samples) > 0 {
+		l.settle(x)
+	}
+	l.append(x, f, 0)
+	l.end = x + l.frame
+	if c.pace.frame() == 0 || c.audioEnd()-c.ahead < c.start+c.partTicks()+c.pace.frame() {
+		return nil
+	}
+	c.stalled = true
+	return c.close(c.limit())
+}
+
+// inStep is how far two tracks of one publication may be apart when the second
+// begins, in seconds. Beyond it their clocks have nothing in common.
+const inStep = 2
+
+// align puts the audio in step with the lead where the encoder's clocks do not.
+func (c *cutter) align(f *media.Frame) {
+	l := c.audio
+	rate := int64(l.track.Timescale)
+	now := c.start
+	if c.lead.begun {
+		now = c.lead.last
+	}
+	now = now * rate / c.scale
+	if apart := f.DTS + l.offset - now; apart > inStep*rate || apart < -inStep*rate {
+		l.offset = now - f.DTS
+	}
+}
+
+// audioEnd is where the audio ends, in ticks of the lead.
+func (c *cutter) audioEnd() int64 {
+	if !c.audio.begun {
+		return c.start
+	}
+	return c.audio.end * c.scale / int64(c.audio.track.Timescale)
+}
+
+func (c *cutter) hasSamples() bool {
+	return len(c.lead.samples) > 0 || c.audio != nil && len(c.audio.samples) > 0
+}
+
+// flush closes what is open, as it is, and the segment.
+func (c *cutter) flush() error {
+	if !c.hasSamples() {
+		c.endSegment()
+		return nil
+	}
+	frame := max(1, c.pace.frame())
+	end := c.start + frame
+	if len(c.lead.samples) > 0 {
+		end = max(end, c.lead.last+frame)
+	} else {
+		end = max(end, c.audioEnd())
+	}
+	return c.closePart(min(end, c.limit()), c.lead.last+frame, true)
+}
+
+// close ends the open part at end, and the segment where that is full.
+func (c *cutter) close(end int64) error { return c.closePart(end, end, false) }
+
+// closePart hands the open part on. It is listed up to end; the lead's last
+// sample lasts until mediaEnd.
+func (c *cutter) closePart(end, mediaEnd int64, endsSegment bool) error {
+	l := c.lead
+	if c.target == 0 {
+		c.partTarget = c.choose()
+		c.target = c.ticks(c.partTarget)
+	}
+	end = max(end, c.start+1)
+	independent := len(l.samples) > 0 && l.samples[0].Key
+	if len(l.samples) > 0 {
+		if c.stalled {
+			mediaEnd = l.last + max(1, c.pace.frame())
+		}
+		l.settle(mediaEnd)
+	}
+	runs := c.runs[:0]
+	runs = c.addRun(runs, l)
+	if c.audio != nil {
+		if n := len(c.audio.samples); n > 0 {
+			c.audio.samples[n-1].Duration = uint32(max(1, c.audio.end-c.audio.last))
+		}
+		runs = c.addRun(runs, c.audio)
+	}
+	endsSegment = endsSegment || c.single || c.segmentFull(end)
+	err := c.emit(cut{
+		runs:        runs,
+		duration:    playlist.Span(c.start, end, uint32(c.scale)),
+		independent: independent,
+		start:       c.start - c.domain,
+		endsSegment: endsSegment,
+	})
+	clear(l.samples) // the payloads are copied: let them go
+	l.samples = l.samples[:0]
+	if c.audio != nil {
+		clear(c.audio.samples)
+		c.audio.samples = c.audio.samples[:0]
+	}
+	c.start = end
+	c.segParts++
+	if endsSegment {
+		c.segStart, c.segParts, c.single = end, 0, false
+	}
+	return err
+}
+
+func (c *cutter) addRun(runs []cmaf.Run, l *lane) []cmaf.Run {
+	if len(l.samples) == 0 {
+		return runs
+	}
+	return append(runs, cmaf.Run{Track: l.track.ID, Time: l.time, Samples: l.samples})
+}
+
+// segmentFull reports whether a segment that ends with a part's end is ended
+// there without waiting for what comes next: another frame would not fit, or
+// every frame is a keyframe.
+func (c *cutter) segmentFull(end int64) bool {
+	if !c.lead.track.Codec.Video() && end-c.segStart >= c.ticks(minSegment) {
+		return true
+	}
+	return end+c.pace.frame() > c.segStart+c.segLimit+c.pace.frame()/2
+}

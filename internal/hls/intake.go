@@ -1,0 +1,147 @@
+package hls
+
+import (
+	"bytes"
+	"time"
+
+	"tally/internal/media"
+)
+
+// trackWait is how long a publication's first media waits for tracks that were
+// announced, or for a second one when nothing was (design section 5).
+const trackWait = time.Second
+
+// An intake gathers what a domain needs before it can begin: tracks, and a
+// frame that decoding can start at.
+type intake struct {
+	announced    bool
+	video, audio bool // as announced
+	tracks       [2]*media.Track
+	since        time.Time // arrival of the first track or frame; zero: none yet
+	queue        []queued
+	queueBytes   int64
+	waiting      bool // a running domain is to be replaced at the next keyframe
+}
+
+type queued struct {
+	frame media.Frame
+	at    time.Time
+}
+
+func (in *intake) reset() { *in = intake{} }
+
+func (in *intake) expect(video, audio bool) {
+	in.announced, in.video, in.audio = video || audio, video, audio
+}
+
+// track returns the configuration of a track, or nil.
+func (in *intake) track(id media.TrackID) *media.Track {
+	for _, t := range in.tracks {
+		if t != nil && t.ID == id {
+			return t
+		}
+	}
+	return nil
+}
+
+// put keeps a track's configuration: video first, as init sections have them.
+func (in *intake) put(t media.Track) {
+	if t.Codec.Video() {
+		in.tracks[0] = &t
+	} else {
+		in.tracks[1] = &t
+	}
+}
+
+// list returns the known tracks, video first.
+func (in *intake) list() []media.Track {
+	var ts []media.Track
+	for _, t := range in.tracks {
+		if t != nil {
+			ts = append(ts, *t)
+		}
+	}
+	return ts
+}
+
+// complete reports whether no more tracks are waited for.
+func (in *intake) complete(now time.Time) bool {
+	video, audio := in.tracks[0] != nil, in.tracks[1] != nil
+	switch {
+	case now.Sub(in.since) >= trackWait:
+		return video || audio
+	case in.announced:
+		return (video || !in.video) && (audio || !in.audio)
+	}
+	return video && audio
+}
+
+// enqueue keeps a frame until the domain begins. What lies before the first
+// keyframe of a video track is of no use.
+func (in *intake) enqueue(f media.Frame, now time.Time) {
+	if in.tracks[0] != nil && !in.hasKey() && f.Track == in.tracks[0].ID {
+		if !f.Key {
+			return
+		}
+		// The audio that belongs to it came a little earlier or later.
+		in.trimBefore(&f)
+	}
+	in.queue = append(in.queue, queued{f, now})
+	in.queueBytes += int64(len(f.Payload))
+}
+
+// trimBefore drops what is queued for a time before f.
+func (in *intake) trimBefore(f *media.Frame) {
+	kept := in.queue[:0]
+	for _, q := range in.queue {
+		if t := in.track(q.frame.Track); t != nil && !t.Codec.Video() &&
+			q.frame.DTS*media.VideoTimescale/int64(t.Timescale) >= f.DTS {
+			kept = append(kept, q)
+		} else {
+			in.queueBytes -= int64(len(q.frame.Payload))
+		}
+	}
+	clear(in.queue[len(kept):])
+	in.queue = kept
+}
+
+func (in *intake) hasKey() bool {
+	for i := range in.queue {
+		if f := &in.queue[i].frame; f.Key && f.Track == in.tracks[0].ID {
+			return true
+		}
+	}
+	return false
+}
+
+// ready reports whether the domain can begin with what is queued: there is a
+// frame to begin with, and no track is waited for, or the queue is full.
+func (in *intake) ready(now time.Time, capBytes int64) bool {
+	switch {
+	case len(in.queue) == 0 || in.tracks[0] != nil && !in.hasKey():
+		return false
+	case in.queueBytes > capBytes:
+		return true
+	}
+	return in.complete(now)
+}
+
+func (in *intake) dropQueue() { in.queue, in.queueBytes = nil, 0 }
+
+// trimAudio bounds the queue while a keyframe is awaited: a second of audio is
+// more than can lie beside it.
+func (in *intake) trimAudio(now time.Time) {
+	if in.tracks[0] == nil || in.hasKey() {
+		return
+	}
+	n := 0
+	for n < len(in.queue) && now.Sub(in.queue[n].at) > trackWait {
+		in.queueBytes -= int64(len(in.queue[n].frame.Payload))
+		n++
+	}
+	in.queue = append(in.queue[:0], in.queue[n:]...)
+}
+
+func sameTrack(a, b *media.Track) bool {
+	return a != nil && b != nil && a.ID == b.ID && a.Codec == b.Codec && a.Timescale == b.Timescale && bytes.Equal(a.Config, b.Config)
+}

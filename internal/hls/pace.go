@@ -1,0 +1,104 @@
+package hls
+
+import (
+	"slices"
+	"time"
+
+	"tally/internal/media"
+)
+
+// spacings is how many distances between frames the measured rate looks back
+// on: enough to average the millisecond rounding of RTMP away.
+const spacings = 16
+
+// A pace predicts how long a frame lasts: the lead track's frame duration, from
+// its configuration where the frames agree with it, else measured.
+type pace struct {
+	announced int64 // ticks; 0: not announced
+	fixed     bool  // audio: every frame lasts announced
+	recent    [spacings]int64
+	n         int // spacings seen
+}
+
+func newPace(t media.Track) pace {
+	switch {
+	case t.Codec == media.AAC:
+		return pace{announced: media.AACFrameSamples(t.Config), fixed: true}
+	case t.FrameRate > 0:
+		return pace{announced: int64(float64(t.Timescale)/t.FrameRate + 0.5)}
+	}
+	return pace{}
+}
+
+// saw takes note of the distance between two frames.
+func (p *pace) saw(ticks int64) {
+	if !p.fixed && ticks > 0 {
+		p.recent[p.n%spacings] = ticks
+		p.n++
+	}
+}
+
+// frame is the expected duration of the next frame in ticks; 0: unknown yet.
+func (p *pace) frame() int64 {
+	if p.fixed || p.n == 0 {
+		return p.announced
+	}
+	measured := p.measured()
+	// RTMP rounds to milliseconds, so few spacings prove little.
+	slack := measured/20 + 90/int64(min(p.n, spacings))
+	if abs := max(p.announced-measured, measured-p.announced); p.announced > 0 && abs <= slack {
+		return p.announced
+	}
+	return measured
+}
+
+// measured is the mean of the recent spacings without the outliers that a
+// dropped frame or a pause leaves.
+func (p *pace) measured() int64 {
+	n := min(p.n, spacings)
+	sorted := p.recent
+	slices.Sort(sorted[:n])
+	median := sorted[n/2]
+	var sum, count int64
+	for _, d := range sorted[:n] {
+		if d >= median/2 && d <= median*3/2 {
+			sum += d
+			count++
+		}
+	}
+	return (sum + count/2) / count
+}
+
+const (
+	defaultPartTarget = 335 * time.Millisecond
+	minPartTarget     = 200 * time.Millisecond
+	maxPartTarget     = time.Second
+	// partHeadroom goes on top of whole frames: RTMP's millisecond rounding at
+	// both ends of a part, and one more.
+	partHeadroom = 3 * time.Millisecond
+)
+
+// fill is the share of PART-TARGET that a part must have unless it ends a
+// segment (rfc8216bis-22 section 4.4.4.9), in percent.
+const fill = 85
+
+// choosePartTarget returns PART-TARGET for frames of that duration: want if
+// whole frames fill it, else as many frames as come closest, with headroom
+// (design section 5, Parts). It is not above limit, the target duration.
+func choosePartTarget(want, frame, limit time.Duration) time.Duration {
+	if frame <= 0 {
+		return min(want, limit)
+	}
+	// A millisecond more than needed, for timestamps that are rounded.
+	if k := want / frame; k > 0 && k*frame >= want*fill/100+time.Millisecond {
+		return min(want, limit)
+	}
+	k := max(1, (want+frame/2)/frame)
+	for k*frame < minPartTarget {
+		k++
+	}
+	for k > 1 && k*frame+partHeadroom > maxPartTarget {
+		k--
+	}
+	return min((k*frame + partHeadroom + time.Millisecond - 1).Truncate(time.Millisecond), limit)
+}

@@ -1,0 +1,145 @@
+package hls
+
+import (
+	"bytes"
+	"math"
+	"time"
+
+	"tally/internal/hls/playlist"
+	"tally/internal/media"
+)
+
+// publish makes what the ring holds the current snapshot and wakes whoever
+// waits for it. The caller holds mu.
+func (s *Stream) publish(ended bool) {
+	old := s.window.Current()
+	next := s.snapshot(ended)
+	s.window.current.Store(next)
+	close(old.next)
+	s.note()
+	if s.progress.Load().Playable && s.fresh && !s.gone {
+		s.setState(Live)
+	}
+}
+
+func (s *Stream) snapshot(ended bool) *Snapshot {
+	r := &s.ring
+	segs := r.segs[:r.visible()]
+	n := &Snapshot{
+		Ended: ended, Epoch: s.epoch, PartTarget: s.partTarget, NextPart: r.nextPart,
+		FirstMSN: r.listFrom, LastMSN: r.listFrom - 1,
+		inits: r.inits, variant: s.variant(), next: make(chan struct{}),
+	}
+	if len(segs) < len(r.segs) {
+		n.NextPart = r.segs[len(segs)].parts[0].Counter
+	}
+	count, parts := 0, 0
+	for _, g := range segs {
+		parts += len(g.parts)
+		if g.done != nil {
+			count++
+		}
+	}
+	n.segments, n.parts = make([]*Segment, 0, count), make([]*Part, 0, parts)
+	for _, g := range segs {
+		n.parts = append(n.parts, g.parts...)
+		if g.done != nil {
+			n.segments = append(n.segments, g.done)
+			n.LastMSN = g.msn
+		} else {
+			n.OpenParts = len(g.parts)
+		}
+	}
+	if from := r.listIndex(); from < len(segs) && segs[from].done != nil {
+		n.listed = true
+		s.render(n, segs[from:])
+	}
+	return n
+}
+
+// render writes the playlist texts of a snapshot that lists segs.
+func (s *Stream) render(n *Snapshot, segs []*segment) {
+	s.version++
+	m := &s.renderer
+	target := s.ring.target
+	*m = playlist.Media{
+		TargetDuration: int(target / time.Second),
+		PartTarget:     s.partTarget,
+		PartHoldBack:   3 * s.partTarget,
+		HoldBack:       3 * target,
+		CanSkipUntil:   6 * target,
+		CanBlockReload: true,
+		MediaSequence:  n.FirstMSN,
+		// The first segment's own tag is still there to be counted.
+		DiscontinuitySequence: segs[0].disc,
+		Segments:              m.Segments[:0],
+		EndList:               n.Ended,
+	}
+	if segs[0].discontinuity {
+		m.DiscontinuitySequence--
+	}
+	if !n.Ended {
+		m.PreloadHint = partURI(n.Epoch, n.NextPart)
+	}
+	edge := segs[len(segs)-1].end()
+	skip := 0
+	for _, g := range segs {
+		line := playlist.Segment{URI: g.uri, ProgramDateTime: g.at, Discontinuity: g.discontinuity, Map: g.mapURI}
+		if g.done != nil {
+			line.Duration = g.length
+		}
+		if g.start >= edge-3*target {
+			line.Parts = g.lines
+		}
+		if edge-g.end() >= 6*target {
+			skip++
+		}
+		m.Segments = append(m.Segments, line)
+	}
+	tag := s.runID + "-" + number(n.Epoch) + "-" + number(s.version)
+	s.text = m.AppendText(s.text[:0])
+	n.full = newText(bytes.Clone(s.text), tag)
+	n.delta = n.full
+	if skip > 0 && !n.Ended {
+		m.SkippedSegments = skip
+		m.Segments = m.Segments[skip:]
+		s.text = m.AppendText(s.text[:0])
+		n.delta = newText(bytes.Clone(s.text), tag+"-d")
+	}
+	clear(m.Segments) // hold on to no media
+}
+
+// variant describes the run as the multivariant playlist's only variant.
+// Bandwidths are measured: the peak is that of the busiest segment so far.
+func (s *Stream) variant() playlist.Variant {
+	v := playlist.Variant{NoClosedCaptions: true}
+	for i := range s.tracks {
+		t := &s.tracks[i]
+		if v.Codecs != "" {
+			v.Codecs += ","
+		}
+		v.Codecs += t.CodecString
+		if t.Codec.Video() {
+			v.Width, v.Height, v.FrameRate = t.Width, t.Height, s.frameRate(t)
+		}
+	}
+	average := bitrate(s.ring.allBytes, s.ring.edge)
+	v.AverageBandwidth = roundUp(average)
+	v.Bandwidth = roundUp(max(s.ring.peakBps, average, 1))
+	return v
+}
+
+// frameRate is the announced one where frames agree with it, else as measured.
+func (s *Stream) frameRate(t *media.Track) float64 {
+	if s.cut == nil || s.cut.pace.frame() == 0 {
+		return t.FrameRate
+	}
+	measured := float64(t.Timescale) / float64(s.cut.pace.frame())
+	if math.Abs(measured-t.FrameRate) < 0.01*measured {
+		return t.FrameRate
+	}
+	return measured
+}
+
+// roundUp keeps figures that are only measured from looking exact.
+func roundUp(bps int64) int64 { return (bps + 999) / 1000 * 1000 }

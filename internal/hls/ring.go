@@ -1,0 +1,237 @@
+package hls
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"tally/internal/hls/cmaf"
+	"tally/internal/hls/playlist"
+	"tally/internal/livestream"
+)
+
+// A segment is the ring's own record of a segment, open or complete.
+type segment struct {
+	msn           int64
+	disc          int64 // its discontinuity sequence number
+	discontinuity bool  // the tag stands before it
+	at            time.Time
+	init          *Init
+	mapURI        string
+	uri           string // "" while open
+	parts         []*Part
+	lines         []playlist.Part // the parts as listed
+	start         time.Duration   // of listed media before it, since the run began
+	length        time.Duration
+	sizeBytes     int64
+	done          *Segment      // nil while open
+	left          time.Duration // the edge when it left the list; -1: it has not
+}
+
+func (s *segment) end() time.Duration { return s.start + s.length }
+
+// A ring holds a run's segments from the oldest that can be fetched to the open
+// one. Media time counts for every rule, so it stands still when media does.
+type ring struct {
+	target   time.Duration // TARGETDURATION
+	listFor  time.Duration // media time listed: the window, at least three targets
+	capBytes int64
+	segs     []*segment // the last may be open
+	listFrom int64      // MSN of the first listed segment
+	inits    []*Init    // those that segs need, then the newest
+	bytes    int64
+	edge     time.Duration // media time of everything so far
+	nextPart int64
+	nextMSN  int64
+	nextInit int64
+	disc     int64 // of the newest segment begun
+	discNext bool  // the next segment stands behind a discontinuity
+	sequence uint32
+	markMSN  int64 // no number above these is listed
+	markDisc int64
+	peakBps  int64 // of any segment long enough to tell
+	allBytes int64
+}
+
+// open is the open segment, or nil.
+func (r *ring) open() *segment {
+	if n := len(r.segs); n > 0 && r.segs[n-1].done == nil {
+		return r.segs[n-1]
+	}
+	return nil
+}
+
+// addInit makes init the one that the following segments need.
+func (r *ring) addInit(init *Init) {
+	init.Number = r.nextInit
+	r.nextInit++
+	// Snapshots share the slice, so it is replaced.
+	r.inits = append(slices.Clone(r.inits), init)
+}
+
+// begin starts a segment at that wall time.
+func (r *ring) begin(at time.Time) *segment {
+	init := r.inits[len(r.inits)-1]
+	s := &segment{
+		msn: r.nextMSN, at: at, init: init, start: r.edge, left: -1,
+		mapURI: "init-" + number(init.Epoch) + "-" + number(init.Number) + ".mp4",
+	}
+	if r.discNext {
+		r.discNext, s.discontinuity = false, true
+		r.disc++
+	}
+	s.disc = r.disc
+	r.nextMSN++
+	if len(r.segs) == 0 {
+		r.listFrom = s.msn
+	}
+	r.segs = append(r.segs, s)
+	return s
+}
+
+// add appends a part to the open segment, which begins with it if there is none.
+func (r *ring) add(epoch int64, c cut, at time.Time) *Part {
+	s := r.open()
+	if s == nil {
+		s = r.begin(at)
+	}
+	r.sequence++
+	p := &Part{
+		Epoch: epoch, Counter: r.nextPart, MSN: s.msn, Index: len(s.parts),
+		Duration: c.duration, Independent: c.independent,
+		Data: cmaf.Chunk(r.sequence, c.runs),
+	}
+	p.Length = lengthOf(len(p.Data))
+	s.parts = append(s.parts, p)
+	s.lines = append(s.lines, playlist.Part{URI: partURI(epoch, p.Counter), Duration: p.Duration, Independent: p.Independent})
+	size := int64(len(p.Data))
+	s.length += p.Duration
+	s.sizeBytes += size
+	r.nextPart++
+	r.edge += p.Duration
+	r.bytes += size
+	r.allBytes += size
+	return p
+}
+
+// complete ends the open segment, if there is one.
+func (r *ring) complete() {
+	s := r.open()
+	if s == nil {
+		return
+	}
+	first := s.parts[0]
+	s.uri = "seg-" + number(first.Epoch) + "-" + number(s.msn) + ".m4s"
+	s.done = &Segment{
+		Epoch: first.Epoch, MSN: s.msn, Duration: s.length, FirstPart: first.Counter,
+		Parts: s.parts, SizeBytes: s.sizeBytes, Length: lengthOf(int(s.sizeBytes)),
+	}
+	if s.length >= minSegment/2 || r.peakBps == 0 {
+		r.peakBps = max(r.peakBps, bitrate(s.sizeBytes, s.length))
+	}
+}
+
+// evict takes off the list what is older than the window, and out of memory
+// what has been off the list long enough: a segment stays fetchable for one
+// target duration, its parts for three after they are no longer listed, which
+// is three behind the edge (design section 5). It fails when the cap does not
+// leave room for three target durations.
+func (r *ring) evict() error {
+	for r.canUnlist(r.listFor) {
+		r.unlist()
+	}
+	for len(r.segs) > 0 {
+		s := r.segs[0]
+		if s.left < 0 || r.edge < max(s.left+r.target, s.end()+6*r.target) {
+			break
+		}
+		r.drop()
+	}
+	for r.bytes > r.capBytes {
+		if len(r.segs) > 0 && r.segs[0].left < 0 {
+			if !r.canUnlist(3 * r.target) {
+				return r.tooMuch()
+			}
+			r.unlist()
+		}
+		r.drop()
+	}
+	return nil
+}
+
+// canUnlist reports whether the complete segments behind the first listed one
+// have that much media.
+func (r *ring) canUnlist(rest time.Duration) bool {
+	i, n := r.listIndex(), r.visible()
+	if i+1 >= n {
+		return false
+	}
+	last := r.segs[n-1]
+	if last.done == nil {
+		return last.start-r.segs[i+1].start >= rest
+	}
+	return last.end()-r.segs[i+1].start >= rest
+}
+
+// visible is how many of segs, from the first, have numbers that are durable.
+func (r *ring) visible() int {
+	n := len(r.segs)
+	for n > 0 && (r.segs[n-1].msn > r.markMSN || r.segs[n-1].disc > r.markDisc) {
+		n--
+	}
+	return n
+}
+
+func (r *ring) listIndex() int { return int(r.listFrom - (r.nextMSN - int64(len(r.segs)))) }
+
+func (r *ring) unlist() {
+	r.segs[r.listIndex()].left = r.edge
+	r.listFrom++
+}
+
+// drop forgets the oldest segment, and the initialization sections that only
+// it needed. Snapshots have copies of the slices, so these may change.
+func (r *ring) drop() {
+	r.bytes -= r.segs[0].sizeBytes
+	copy(r.segs, r.segs[1:])
+	r.segs[len(r.segs)-1] = nil
+	r.segs = r.segs[:len(r.segs)-1]
+	for len(r.inits) > 1 && (len(r.segs) == 0 || r.inits[0].Number < r.segs[0].init.Number) {
+		r.inits = slices.Clone(r.inits[1:])
+	}
+}
+
+// tooMuch is the error of a stream whose three target durations do not fit.
+func (r *ring) tooMuch() error {
+	if r.visible() < len(r.segs) {
+		return &Error{livestream.Reason{Code: livestream.ServerFault,
+			Detail: "the server could not store which media sequence numbers are in use; look at its disk"}}
+	}
+	return &Error{livestream.Reason{Code: livestream.BitrateTooHigh, Detail: fmt.Sprintf(
+		"%.1f Mbit/s fill the %d MB that a livestream may hold with less than %d s, three target durations; "+
+			"lower the encoder's bitrate or its keyframe interval",
+		float64(bitrate(r.bytes, r.edge-r.segs[0].start))/1e6, r.capBytes>>20, 3*int(r.target/time.Second))}}
+}
+
+// An Error ends a publication: the media cannot be packaged.
+type Error struct{ reason livestream.Reason }
+
+// Error gives the reason as text.
+func (e *Error) Error() string { return e.reason.String() }
+
+// Reason is what err_message says.
+func (e *Error) Reason() livestream.Reason { return e.reason }
+
+func bitrate(sizeBytes int64, d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return int64(float64(sizeBytes*8) / d.Seconds())
+}
+
+func number(n int64) string { return strconv.FormatInt(n, 10) }
+
+func partURI(epoch, counter int64) string {
+	return "part-" + number(epoch) + "-" + number(counter) + ".m4s"
+}

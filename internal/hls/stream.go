@@ -1,0 +1,227 @@
+package hls
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tally/internal/hls/playlist"
+	"tally/internal/livestream"
+	"tally/internal/media"
+)
+
+// A State is where a stream stands, for viewers.
+type State uint8
+
+const (
+	// Starting: a publish was accepted, nothing of the session is listed yet.
+	// The playlist may list media all the same, of the session before it.
+	Starting State = iota
+	Live           // media comes
+	// Reconnecting: the publisher is gone, the session stays open.
+	Reconnecting
+	// Ended: the session is over. The playlist may await its ENDLIST.
+	Ended
+)
+
+// String gives the state's name as the public state endpoint shows it.
+func (s State) String() string {
+	return [...]string{"waiting", "live", "reconnecting", "ended"}[s]
+}
+
+// A Stream is one run of a playback id. The exported methods may be called
+// concurrently and take no lock.
+type Stream struct {
+	registry   *Registry
+	playbackID string
+	runID      string
+	window     Window
+	state      atomic.Uint32
+	session    atomic.Pointer[string]
+	progress   atomic.Pointer[livestream.Progress]
+
+	// mu serialises the writers: the publisher's goroutine, the session's
+	// actor, the timers. Viewers never take it.
+	mu         sync.Mutex
+	generation int64       // of the session's Packager; older ones are ignored
+	epoch      int64       // of the publish that may write; 0 before the first
+	gone       bool        // that publisher is gone
+	timer      *time.Timer // ENDLIST, then removal; nil when none is set
+	delay      time.Duration
+	ring       ring
+	partTarget time.Duration // 0 until chosen
+	intake     intake
+	cut        *cutter       // of the present domain; nil between domains
+	timeline   time.Duration // where the decode times of the next domain begin
+	domainFrom time.Time     // arrival of the domain's first frame
+	jumper     media.TrackID // whose clock jumped, so that the domain began; 0: none
+	fresh      bool          // the present publish has made a part
+	tracks     []media.Track // of the newest initialization section
+	renderer   playlist.Media
+	text       []byte
+	version    int64
+	gop        gopMeter
+	keySeen    bool
+	sessionMSN int64 // first number that belongs to the present session
+	fault      error // why the publication cannot go on; nil while it can
+}
+
+// State tells where the stream stands.
+func (s *Stream) State() State { return State(s.state.Load()) }
+
+// SessionID is the session that publishes into the run, or the last that did.
+func (s *Stream) SessionID() string { return *s.session.Load() }
+
+// RunID names the run in URLs.
+func (s *Stream) RunID() string { return s.runID }
+
+// Window is the run's media.
+func (s *Stream) Window() *Window { return &s.window }
+
+// newStream begins a run at the numbers behind those that were ever listed.
+func newStream(r *Registry, o OpenOptions) *Stream {
+	target := time.Duration(o.Run.TargetDuration) * time.Second
+	if target <= 0 {
+		target = defaultTarget
+	}
+	s := &Stream{registry: r, playbackID: o.PlaybackID, runID: o.Run.ID, partTarget: o.Run.PartTarget}
+	s.window.targetDuration = target
+	s.ring = ring{
+		target:   target,
+		listFor:  max(r.config.Window, 3*target),
+		capBytes: r.config.RingBytes,
+		nextMSN:  o.Run.MSNMark + 1,
+		listFrom: o.Run.MSNMark + 1,
+		disc:     o.Run.DiscontinuityMark,
+		discNext: o.Run.MSNMark > 0, // a player may hold what was listed before a restart
+		markMSN:  o.Run.MSNMark,
+		markDisc: o.Run.DiscontinuityMark,
+	}
+	s.window.current.Store(&Snapshot{
+		FirstMSN: s.ring.nextMSN, LastMSN: o.Run.MSNMark, PartTarget: s.partTarget, next: make(chan struct{}),
+	})
+	return s
+}
+
+// attach hands the stream to a session. The caller holds mu or is the only one
+// to know the stream.
+func (s *Stream) attach(o OpenOptions) *Packager {
+	s.stopTimer()
+	s.generation++
+	s.session.Store(&o.SessionID)
+	s.delay = o.EndlistDelay
+	s.gone = true
+	s.gop, s.keySeen, s.fault = gopMeter{}, false, nil
+	s.sessionMSN = s.ring.nextMSN
+	s.note()
+	s.setState(Starting)
+	return &Packager{s: s, generation: s.generation}
+}
+
+func (s *Stream) setState(to State) {
+	if State(s.state.Swap(uint32(to))) != to {
+		s.registry.notify(s.playbackID)
+	}
+}
+
+// note publishes Progress.
+func (s *Stream) note() {
+	snap := s.window.Current()
+	s.progress.Store(&livestream.Progress{
+		Playable:      snap.listed && snap.LastMSN+min(1, int64(snap.OpenParts)) >= s.sessionMSN,
+		MSN:           s.ring.nextMSN - 1,
+		Discontinuity: s.ring.disc,
+		PartTarget:    s.partTarget,
+		LongestGOP:    s.gop.longest(),
+		KeyframeSeen:  s.keySeen,
+	})
+}
+
+// end ends the session; the playlist gets its ENDLIST after the linger.
+func (s *Stream) end(linger time.Duration) {
+	s.generation++ // the Packager is done
+	s.flush()
+	s.gone = true
+	s.intake.reset()
+	s.setState(Ended)
+	if linger <= 0 || !s.window.Current().listed {
+		s.finish()
+		return
+	}
+	s.setTimer(linger, s.finish)
+}
+
+// finish gives the playlist its ENDLIST. It can be fetched for one window more.
+func (s *Stream) finish() {
+	s.publish(true)
+	s.setState(Ended)
+	if !s.window.Current().listed {
+		s.registry.remove(s)
+		return
+	}
+	s.setTimer(s.ring.listFor, func() { s.registry.remove(s) })
+}
+
+// setTimer runs f after d with mu held, unless stopTimer or another setTimer
+// comes before.
+func (s *Stream) setTimer(d time.Duration, f func()) {
+	s.stopTimer()
+	if !s.registry.timers.start() {
+		return
+	}
+	var t *time.Timer
+	t = time.AfterFunc(d, func() {
+		defer s.registry.timers.done()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.timer != t {
+			return // stopped when it was running already
+		}
+		s.timer = nil
+		f()
+	})
+	s.timer = t
+}
+
+func (s *Stream) stopTimer() {
+	if s.timer != nil && s.timer.Stop() {
+		s.registry.timers.done()
+	}
+	s.timer = nil
+}
+
+// A gopMeter measures the time between keyframes, by media time. Pauses and
+// jumps of the clock are not in it.
+type gopMeter struct {
+	most     time.Duration
+	last     int64 // DTS of the last keyframe
+	newest   int64
+	scale    int64
+	counting bool
+}
+
+func (g *gopMeter) frame(f *media.Frame, scale uint32) {
+	if f.Key {
+		if g.counting {
+			g.most = max(g.most, g.span(f.DTS))
+		}
+		g.last, g.scale, g.counting = f.DTS, int64(scale), true
+	}
+	g.newest = f.DTS
+}
+
+func (g *gopMeter) span(to int64) time.Duration {
+	return playlist.Span(g.last, max(g.last, to), uint32(g.scale))
+}
+
+// interrupt forgets the running group of pictures.
+func (g *gopMeter) interrupt() { g.counting = false }
+
+// longest counts the running one once it is the longest: an encoder that never
+// sends another keyframe has a long interval too.
+func (g *gopMeter) longest() time.Duration {
+	if !g.counting {
+		return g.most
+	}
+	return max(g.most, g.span(g.newest))
+}
