@@ -1,0 +1,75 @@
+package hlscheck
+
+// A Rule is one thing a stream must keep to. docs/hlscheck.md is made of them.
+type Rule struct {
+	ID      string
+	Section string // of rfc8216bis-22, or of our design
+	Text    string
+}
+
+// Rules are all rules, in the order of the document.
+var Rules = []Rule{
+	{"syntax", "22 section 4", "a playlist follows the format"},
+	{"variant", "22 section 4.4.6.2", "a variant has BANDWIDTH and CODECS, and with video RESOLUTION and FRAME-RATE"},
+
+	{"target-constant", "22 section 4.4.3.1, 6.2.1", "EXT-X-TARGETDURATION never changes"},
+	{"part-target-constant", "design 5; 22 section 6.2.1", "PART-TARGET never changes (CoreMedia drops the stream for good)"},
+	{"control-constant", "22 section 6.2.1", "EXT-X-SERVER-CONTROL and EXT-X-VERSION never change"},
+	{"hold-back", "22 section 4.4.3.8", "HOLD-BACK is there and at least three target durations"},
+	{"part-hold-back", "22 section 4.4.3.8; design 5", "PART-HOLD-BACK is there with parts and at least three part targets"},
+	{"can-skip-until", "22 section 4.4.3.8", "CAN-SKIP-UNTIL is at least six target durations"},
+
+	{"extinf-target", "22 section 4.4.3.1", "EXTINF rounded to seconds is at most the target duration"},
+	{"part-target-max", "22 section 4.4.4.9", "a part is at most PART-TARGET long"},
+	{"part-85", "22 section 4.4.4.9; design 5", "a part is at least 85 % of PART-TARGET, unless it is the last of its segment, a gap, before a gap or before an independent part"},
+	{"part-sum", "design 5", "the parts of a segment sum to its EXTINF, to the last printed digit"},
+	{"independent-first", "22 sections 4.4.2.1, 4.4.4.9", "with EXT-X-INDEPENDENT-SEGMENTS the first part of a segment is INDEPENDENT"},
+	{"parts-edge", "22 section 6.2.2", "a segment that ends more than three target durations before the playlist's end lists no parts"},
+	{"uri-unique", "design 5", "no two segments or parts have the same URI"},
+
+	{"pdt-present", "design 5", "each segment has EXT-X-PROGRAM-DATE-TIME"},
+	{"pdt-consistent", "22 section 6.2.1", "dates follow from durations between discontinuities, and never go back by a second across one"},
+	{"map-present", "22 section 3.1.2, 4.4.4.5", "an EXT-X-MAP applies to each segment"},
+	{"map-discontinuity", "22 section 4.4.4.3; design 5", "the map changes only at a discontinuity"},
+
+	{"msn-monotone", "22 section 6.2.2", "EXT-X-MEDIA-SEQUENCE never decreases"},
+	{"edge-monotone", "22 section 6.2.1", "a playlist never ends before an earlier one did"},
+	{"segment-stable", "22 section 6.2.1", "a listed segment keeps its URI, duration, date, map, gap and discontinuity"},
+	{"part-stable", "22 section 6.2.1", "a listed part keeps its URI, duration and attributes"},
+	{"discontinuity-sequence", "22 section 6.2.2", "the discontinuity sequence never decreases, and each segment keeps its own"},
+	{"window", "22 section 6.2.2", "segments leave only while three target durations stay listed"},
+	{"same-position", "22 section 6.2.1", "two playlists that end at the same part say the same"},
+	{"delta-full", "22 section 6.2.5.1", "a delta update and the playlist before it make the full playlist"},
+	{"delta-boundary", "22 section 6.2.5.1", "a delta update skips only what lies beyond CAN-SKIP-UNTIL"},
+	{"delta-unasked", "22 section 6.2.5.1", "a delta update comes only when asked for, and never with EXT-X-ENDLIST"},
+	{"hint-present", "design 5", "a live playlist with parts hints at the next one"},
+	{"hint-true", "22 section 4.4.5.3", "the next part that appears is the one hinted at, unless it begins a discontinuity"},
+	{"block-early", "22 section 6.2.5.2", "a blocking reload is answered with what it asked for"},
+	{"endlist-final", "22 section 4.4.3.4", "nothing is added after EXT-X-ENDLIST, nor is it taken back"},
+	{"endlist-hint", "22 section 4.4.5.3; design 5", "with EXT-X-ENDLIST there is no preload hint and no open segment"},
+
+	{"init-parse", "22 section 3.1.2; ISO/IEC 14496-12", "an init section is ftyp and moov with tracks, timescales and track extends"},
+	{"media-parse", "22 section 3.1.2; ISO/IEC 23000-19", "media is moof and mdat that fit together, of tracks that the map declares"},
+	{"tfdt-continuity", "ISO/IEC 14496-12 section 8.8.12; design 5", "within a discontinuity each track goes on where its last part ended"},
+	{"media-duration", "22 section 4.4.4.9; design 5", "the samples of a part or segment last as long as the playlist says"},
+	{"independent-idr", "22 section 4.4.4.9; design 5", "an INDEPENDENT part starts with an IDR picture, and one that does is INDEPENDENT"},
+	{"segment-bytes", "22 section 4.4.4.9", "a segment is its parts, one after the other"},
+	{"immutable", "design 4, 5", "a URI always gives the same bytes"},
+
+	{"probe-block", "22 section 6.2.5.2", "_HLS_msn waits for the segment, with _HLS_part for the part, and a part past the last is part 0 of the next"},
+	{"probe-bad-request", "22 section 6.2.5.2", "400 for _HLS_part alone, for an MSN more than two ahead, for a directive that is no number"},
+	{"probe-delta", "22 section 6.2.5.1", "_HLS_skip=YES is answered, by a delta update where there is something to skip"},
+	{"probe-headers", "22 sections 4, 6.2.1; design 5", "playlists are gzipped on request and have their media type; media is immutable; errors are not stored"},
+	{"probe-not-found", "22 section 6.2.6", "what was never listed nor hinted at is 404 at once"},
+	{"probe-cancel", "design 5", "a reload that its client gives up disturbs no other"},
+}
+
+// section returns where a rule stands.
+func section(id string) string {
+	for i := range Rules {
+		if Rules[i].ID == id {
+			return Rules[i].Section
+		}
+	}
+	panic("hlscheck: no rule " + id)
+}
