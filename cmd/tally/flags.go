@@ -34,6 +34,8 @@ type serverFlags struct {
 	AccountID string `env:"TALLY_ACCOUNT_ID" placeholder:"ID" help:"Account id made at the first start (random if unset)."`
 	AppID     string `env:"TALLY_APP_ID" placeholder:"ID" help:"App id made at the first start (random if unset)."`
 	APIToken  string `name:"api-token" env:"TALLY_API_TOKEN" placeholder:"TOKEN" help:"API token made at the first start (random if unset)."`
+
+	anyPort bool // take a free port where the wished one is taken
 }
 
 // presetForm is the form of preset ids and tokens.

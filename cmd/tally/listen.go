@@ -32,6 +32,10 @@ func openListeners(f *serverFlags) (*listeners, error) {
 			continue
 		}
 		ln, err := net.Listen("tcp", p.addr)
+		if f.anyPort && errors.Is(err, syscall.EADDRINUSE) {
+			host, _, _ := net.SplitHostPort(p.addr)
+			ln, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+		}
 		if err != nil {
 			l.close()
 			return nil, listenError(p.flag, p.addr, err)

@@ -29,8 +29,11 @@ const (
 // commands is the command line. Flags of a command are the fields of its type.
 type commands struct {
 	Serve      serveCmd       `cmd:"" help:"Run the server: RTMP in, HLS and the API out."`
+	Demo       demoCmd        `cmd:"" help:"Run a server on a temporary directory with a livestream that is on air."`
 	Livestream livestreamCmds `cmd:"" help:"Create, list and show livestreams."`
 	Session    sessionCmds    `cmd:"" help:"Show what a broadcast was."`
+	Publish    cli.PublishCmd `cmd:"" help:"Send a clip to an RTMP server, as an encoder does."`
+	Watch      cli.WatchCmd   `cmd:"" help:"Play a livestream without a picture and say how it went."`
 	Doctor     doctorCmd      `cmd:"" help:"Look at this machine and say what would go wrong."`
 	Version    versionCmd     `cmd:"" help:"Print version and build."`
 }

@@ -25,6 +25,7 @@ import (
 	"tally/internal/store/sqlite"
 	"tally/internal/usage"
 	"tally/internal/viewer"
+	"tally/internal/web"
 )
 
 // stopWithin bounds a clean stop (design section 3: exit within 10 s of SIGTERM).
@@ -47,7 +48,7 @@ type server struct {
 	playback *playback.Handler
 	handler  http.Handler
 	health   *health
-	cert     *certificate // nil without RTMPS
+	cert     *certificate   // nil without RTMPS
 	https    []*http.Server // by listener: the public one, and admin's
 }
 
@@ -117,7 +118,7 @@ func (s *server) openOutput(r livestream.Record) ingest.Output {
 	})
 }
 
-// routes is the public handler: health, API, playback.
+// routes is the public handler: health, API, playback, pages.
 func (s *server) routes() (http.Handler, error) {
 	proxies, err := s.flags.proxies()
 	if err != nil {
@@ -138,6 +139,11 @@ func (s *server) routes() (http.Handler, error) {
 	rest := api.New(config)
 	mux.Handle("/client/v4/", rest)
 	mux.Handle("/accounts/", rest)
+	pages, err := web.New(web.Config{Records: s.store, Log: s.log})
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("/", pages)
 	return &front{playback: s.playback, rest: mux}, nil
 }
 

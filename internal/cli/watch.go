@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"tally/internal/hls/player"
+)
+
+// WatchCmd is `tally watch`.
+type WatchCmd struct {
+	URL      string        `name:"url" required:"" placeholder:"URL" help:"A playback address (.m3u8) or a watch page."`
+	Duration time.Duration `placeholder:"TIME" help:"Watch this long, for example 30s (unset: until the end or Ctrl-C)."`
+	Plain    bool          `help:"Play whole segments, without the low-latency parts."`
+	Check    bool          `help:"Hold every playlist and part against the rules of HLS as well."`
+	JSON     bool          `name:"json" help:"Print the figures as JSON at the end, and nothing before."`
+}
+
+// Help implements kong.HelpProvider.
+func (WatchCmd) Help() string {
+	return `Fetches what a browser would and keeps the buffer a browser would have; it decodes
+nothing. Ends with 1 when playback breaks. Latency needs this machine's clock and the
+server's to agree.
+
+Example:
+
+  tally watch --url http://127.0.0.1:8080/hls/PLAYBACK_ID/index.m3u8 --duration 30s`
+}
+
+// Run implements the command.
+func (c *WatchCmd) Run(ctx context.Context, s *Streams) error {
+	if c.Duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.Duration)
+		defer cancel()
+	}
+	p := player.New(player.Options{URL: playlistURL(c.URL), LowLatency: !c.Plain, Check: c.Check, Discard: !c.Check})
+	if c.JSON {
+		stats, err := p.Run(ctx)
+		return errors.Join(s.JSON(watchReport(stats)), explainWatch(err))
+	}
+	line := NewLiveLine(s)
+	over := make(chan struct{})
+	showing := make(chan struct{})
+	go func() { // shows the figures each second; ended by over, awaited below
+		defer close(showing)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				stats := p.Stats()
+				line.Update(string(stats.Status), watchLine(stats))
+			case <-over:
+				return
+			}
+		}
+	}()
+	stats, err := p.Run(ctx)
+	close(over)
+	<-showing
+	line.Update("over", watchLine(stats))
+	line.End()
+	for _, v := range stats.Violations {
+		s.Printf("  ✗ %s\n", v)
+	}
+	return explainWatch(err)
+}
+
+// playlistURL turns the address of a watch page into that of its playlist.
+func playlistURL(address string) string {
+	if base, id, ok := strings.Cut(address, "/watch/"); ok {
+		return base + "/hls/" + strings.Trim(id, "/") + "/index.m3u8"
+	}
+	return address
+}
+
+func watchLine(v player.Stats) string {
+	text := join(
+		fmt.Sprintf("%s %s", v.Status, Clock(v.Played)),
+		latencyText(v),
+		fmt.Sprintf("buffer %.1f s", v.Buffer.Seconds()),
+		byteCount(v.MediaBytes),
+		bitrate(v.MediaBytes, v.Played+v.Buffer),
+		fmt.Sprintf("%d stalls", v.Stalls),
+	)
+	if v.StallTime > 0 {
+		text += fmt.Sprintf(" (%.1f s)", v.StallTime.Seconds())
+	}
+	return text
+}
+
+func latencyText(v player.Stats) string {
+	if v.Latency == 0 {
+		return ""
+	}
+	return fmt.Sprintf("latency %.1f s", v.Latency.Seconds())
+}
+
+// watchReport is the JSON of the figures; seconds are decimal.
+func watchReport(v player.Stats) map[string]any {
+	violations := make([]string, 0, len(v.Violations))
+	for _, x := range v.Violations {
+		violations = append(violations, fmt.Sprint(x))
+	}
+	return map[string]any{
+		"status": v.Status, "low_latency": v.LowLatency, "startup_seconds": v.Startup.Seconds(),
+		"played_seconds": v.Played.Seconds(), "latency_seconds": v.Latency.Seconds(),
+		"stalls": v.Stalls, "stall_seconds": v.StallTime.Seconds(),
+		"parts": v.Parts, "segments": v.Segments, "media_bytes": v.MediaBytes, "playlist_bytes": v.PlaylistBytes,
+		"reloads": v.Reloads, "deltas": v.Deltas, "discontinuities": v.Discontinuities,
+		"errors": v.Errors, "last_error": v.LastError, "violations": violations,
+	}
+}
+
+// explainWatch adds what to do where there is something.
+func explainWatch(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, player.ErrNotFound):
+		return fmt.Errorf("%w: nothing is on air there, or the address is wrong", err)
+	case errors.Is(err, player.ErrViolations):
+		return QuietError{} // they are printed one by one
+	}
+	return err
+}
