@@ -13,7 +13,7 @@ import (
 var (
 	ctx   = context.Background()
 	here  = livestream.Scope{AccountID: "account-1", AppID: "app-1"}
-	start = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	start = time.Now().UTC().Truncate(time.Millisecond)
 )
 
 func openTemp(t testing.TB) *Store {

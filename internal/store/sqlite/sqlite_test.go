@@ -21,3 +21,5 @@ func open(t testing.TB, place string) livestream.Store {
 }
 
 func TestStore(t *testing.T) { storetest.Run(t, open) }
+
+func TestCrash(t *testing.T) { storetest.Crash(t, open) }

@@ -15,27 +15,27 @@ func testAdvanceModel(t *testing.T, f *fixture) {
 	rapid.Check(t, func(rt *rapid.T) {
 		l := newLivestream(here, start)
 		l.Settings.ReconnectWindow = time.Duration(rapid.IntRange(0, 3).Draw(rt, "window")) * time.Second
-		must(t, f.CreateLivestream(ctx, l))
+		must(rt, f.CreateLivestream(ctx, l))
 		m := livestream.Record{Livestream: l}
 		var facts []livestream.Fact
 		now := start
 		for i := range rapid.IntRange(1, 25).Draw(rt, "steps") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 4000).Draw(rt, "ms")) * time.Millisecond)
 			if rapid.IntRange(0, 3).Draw(rt, "what") == 0 {
-				m = f.modelCheckpoint(t, m, now, int64(i))
+				m = f.modelCheckpoint(rt, m, now, int64(i))
 			} else {
 				e := drawEvent(rt, m, now)
 				next, more, wantErr := m.Apply(e)
 				got, err := f.Advance(ctx, l.ID, e)
 				if (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
-					t.Fatalf("%s: %v, Apply says %v", e.Kind, err, wantErr)
+					rt.Fatalf("%s: %v, Apply says %v", e.Kind, err, wantErr)
 				}
 				if err == nil {
 					m, facts = next, append(facts, more...)
 				}
-				same(t, "returned by Advance", got, m)
+				same(rt, "returned by Advance", got, m)
 			}
-			same(t, "stored", f.byID(t, l.ID), m)
+			same(rt, "stored", f.byID(rt, l.ID), m)
 		}
 		if m.Session.ID == "" {
 			return
@@ -47,8 +47,8 @@ func testAdvanceModel(t *testing.T, f *fixture) {
 			}
 		}
 		got, err := f.Timeline(ctx, m.Session.ID)
-		must(t, err)
-		same(t, "timeline", got, mine)
+		must(rt, err)
+		same(rt, "timeline", got, mine)
 	})
 }
 
@@ -74,7 +74,7 @@ func drawEvent(rt *rapid.T, m livestream.Record, now time.Time) livestream.Event
 
 // modelCheckpoint does to the record in memory what a checkpoint and a window
 // of one second do to the store.
-func (f *fixture) modelCheckpoint(t *testing.T, m livestream.Record, now time.Time, window int64) livestream.Record {
+func (f *fixture) modelCheckpoint(t tb, m livestream.Record, now time.Time, window int64) livestream.Record {
 	s := &m.Session
 	c := checkpoint(m, now, s.Ingest+time.Millisecond)
 	c.MSNMark = m.Livestream.Run.MSNMark + 1

@@ -104,7 +104,7 @@ func publish(l livestream.Livestream, when time.Time) livestream.Event {
 	}
 }
 
-func (f *fixture) advance(t *testing.T, id string, e livestream.Event) livestream.Record {
+func (f *fixture) advance(t tb, id string, e livestream.Event) livestream.Record {
 	t.Helper()
 	r, err := f.Advance(ctx, id, e)
 	must(t, err)
@@ -126,21 +126,28 @@ func checkpoint(r livestream.Record, when time.Time, ingest time.Duration) lives
 	}
 }
 
-func (f *fixture) byID(t *testing.T, id string) livestream.Record {
+func (f *fixture) byID(t tb, id string) livestream.Record {
 	t.Helper()
 	r, err := f.RecordByID(ctx, here, id)
 	must(t, err)
 	return r
 }
 
-func must(t testing.TB, err error) {
+// tb is what a *testing.T and a *rapid.T have in common.
+type tb interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+func must(t tb, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func want(t testing.TB, err, sentinel error) {
+func want(t tb, err, sentinel error) {
 	t.Helper()
 	if !errors.Is(err, sentinel) {
 		t.Fatalf("got error %v, want %v", err, sentinel)
@@ -149,7 +156,7 @@ func want(t testing.TB, err, sentinel error) {
 
 var secrets = cmp.Comparer(func(a, b secret.String) bool { return a == b })
 
-func same[T any](t testing.TB, what string, got, want T) {
+func same[T any](t tb, what string, got, want T) {
 	t.Helper()
 	if d := cmp.Diff(want, got, secrets); d != "" {
 		t.Fatalf("%s: -want +got\n%s", what, d)
