@@ -178,7 +178,7 @@ func (s *syncBuffer) String() string {
 
 // start serves until the test ends, and fails it if Serve does not return then
 // or a connection panicked.
-func start(t testing.TB, ln net.Listener) *harness {
+func start(t testing.TB, ln net.Listener, change ...func(*Config)) *harness {
 	t.Helper()
 	if ln == nil {
 		var err error
@@ -187,7 +187,11 @@ func start(t testing.TB, ln net.Listener) *harness {
 		}
 	}
 	h := &harness{recorder: &recorder{}, addr: ln.Addr().String(), log: &syncBuffer{}}
-	h.srv = New(Config{Publish: h.Publish, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	cfg := Config{Publish: h.Publish, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	for _, c := range change {
+		c(&cfg)
+	}
+	h.srv = New(cfg)
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- h.srv.Serve(ctx, ln) }()

@@ -40,7 +40,7 @@ type intake struct {
 
 	avc struct {
 		record     []byte // as the encoder sent it; nil: none yet
-		lengthSize int
+		lengthSize int    // of the encoder's frames: 1, 2 or 4
 		clock      *clock.Track
 		broken     int // unusable messages in a row
 	}
@@ -98,12 +98,8 @@ func (in *intake) avcHeader(record []byte) error {
 		return in.drop()
 	}
 	track, err := media.H264Track(record)
-	size := media.H264LengthSize(record)
 	switch {
-	case errors.Is(err, media.ErrUnsupported) || err == nil && size == 0:
-		if err == nil {
-			err = errors.New("NAL unit lengths of 3 bytes")
-		}
+	case errors.Is(err, media.ErrUnsupported):
 		return &badMedia{livestream.Unsupported(fmt.Sprintf("H.264 video of a kind that is not supported (%v)", err), "set the encoder's profile to High, Main or Baseline")}
 	case err != nil && in.avc.record != nil:
 		return in.drop() // what works goes on
@@ -113,7 +109,7 @@ func (in *intake) avcHeader(record []byte) error {
 	if err := in.pub.WriteTrack(track); err != nil {
 		return &outputError{err}
 	}
-	in.avc.record, in.avc.lengthSize = bytes.Clone(record), size
+	in.avc.record, in.avc.lengthSize = bytes.Clone(record), media.H264LengthSize(record)
 	if in.avc.clock == nil {
 		in.avc.clock = in.clock.Track(media.VideoTimescale, 0)
 	}

@@ -276,8 +276,7 @@ func TestServeEndsItsConnections(t *testing.T) {
 }
 
 func TestTooManyWaiting(t *testing.T) {
-	h := start(t, nil)
-	h.srv.cfg.MaxWaiting = 2
+	h := start(t, nil, func(c *Config) { c.MaxWaiting = 2 })
 	var open []net.Conn
 	for range 4 {
 		nc, err := net.Dial("tcp", h.addr)
