@@ -72,7 +72,7 @@ type cutter struct {
 	segParts int   // parts of the open segment
 	segLimit int64 // TARGETDURATION in ticks
 	single   bool  // the open segment gets one part only: the first of a run
-	stalled  bool  // audio cut the last part: the lead is behind
+	stalled  bool  // audio cut the last part: the lead has sent nothing since
 	ahead    int64 // how far audio is ahead of the lead by arrival, lead ticks
 
 	want       time.Duration // PART-TARGET wished for
@@ -353,8 +353,10 @@ func (c *cutter) flush() error {
 	end := c.start + frame
 	if len(c.lead.samples) > 0 {
 		end = max(end, c.lead.last+frame)
-	} else {
-		end = max(end, c.audioEnd())
+	} else if c.audio != nil { // a tail of audio: a segment of its own has an honest length
+		c.endSegment()
+		length := (c.audio.end - c.audio.time) * c.scale / int64(c.audio.track.Timescale)
+		end = c.start + max(1, length)
 	}
 	return c.closePart(min(end, c.limit()), c.lead.last+frame, true)
 }
@@ -373,9 +375,6 @@ func (c *cutter) closePart(end, mediaEnd int64, endsSegment bool) error {
 	end = max(end, c.start+1)
 	independent := len(l.samples) > 0 && l.samples[0].Key
 	if len(l.samples) > 0 {
-		if c.stalled {
-			mediaEnd = l.last + max(1, c.pace.frame())
-		}
 		l.settle(mediaEnd)
 	}
 	runs := c.runs[:0]

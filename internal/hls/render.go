@@ -88,7 +88,7 @@ func (s *Stream) render(n *Snapshot, segs []*segment) {
 		if g.done != nil {
 			line.Duration = g.length
 		}
-		if g.start >= edge-3*target {
+		if g.end() > edge-3*target || g.done == nil {
 			line.Parts = g.lines
 		}
 		if edge-g.end() >= 6*target {

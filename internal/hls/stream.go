@@ -107,6 +107,8 @@ func newStream(r *Registry, o OpenOptions) *Stream {
 // to know the stream.
 func (s *Stream) attach(o OpenOptions) *Packager {
 	s.stopTimer()
+	s.interrupt()
+	s.intake.reset()
 	s.generation++
 	s.session.Store(&o.SessionID)
 	s.delay = o.EndlistDelay

@@ -1,0 +1,233 @@
+package hls_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tally/internal/hls"
+	"tally/internal/hls/hlscheck"
+	"tally/internal/hls/playlist"
+	"tally/internal/ingest"
+	"tally/internal/livestream"
+	"tally/internal/media"
+	"tally/internal/rtmp/clock"
+	"tally/internal/rtmp/flv"
+)
+
+var _ ingest.Output = (*hls.Packager)(nil)
+
+// An item is what a publisher sends at one moment of its own time.
+type item struct {
+	at    time.Duration
+	track *media.Track // or
+	frame media.Frame
+}
+
+// ffmpegFLV has ffmpeg write an FLV file and returns its bytes.
+func ffmpegFLV(t testing.TB, args ...string) []byte {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "in.flv")
+	args = append(append([]string{"-v", "error", "-nostdin", "-y", "-threads", "1"}, args...), "-f", "flv", "-flvflags", "no_duration_filesize", file)
+	if out, err := exec.Command("ffmpeg", args...).CombinedOutput(); err != nil {
+		t.Fatalf("ffmpeg %v: %v\n%s", args, err, out)
+	}
+	b, err := readFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// readFLV turns an FLV file into what the RTMP server would hand on.
+func readFLV(t testing.TB, b []byte) []item {
+	t.Helper()
+	r, err := flv.NewReader(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var items []item
+	var c clock.Clock
+	clocks := map[media.TrackID]*clock.Track{}
+	for {
+		tag, err := r.Next()
+		if err == io.EOF {
+			return items
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := time.Duration(tag.Time) * time.Millisecond
+		var tr media.Track
+		var f media.Frame
+		switch tag.Type {
+		case flv.TypeVideo:
+			v, err := flv.ParseVideo(tag.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.Packet == flv.SequenceHeader {
+				tr, err = media.H264Track(v.Data)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.Packet == flv.EndOfSequence {
+				continue
+			}
+			f = media.Frame{Track: media.VideoTrack, Key: v.Key, Payload: v.Data, PTS: int64(v.Composition) * 90}
+		case flv.TypeAudio:
+			a, err := flv.ParseAudio(tag.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.Packet == flv.SequenceHeader {
+				tr, err = media.AACTrack(a.Data)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			f = media.Frame{Track: media.AudioTrack, Key: true, Payload: a.Data}
+		default:
+			continue
+		}
+		if tr.Codec != media.CodecNone {
+			frame := int64(0)
+			if tr.Codec == media.AAC {
+				frame = media.AACFrameSamples(tr.Config)
+			}
+			clocks[tr.ID] = c.Track(tr.Timescale, frame)
+			items = append(items, item{at: at, track: &tr})
+			continue
+		}
+		dts, jumped := clocks[f.Track].Next(uint32(tag.Time), at)
+		f.DTS, f.PTS, f.Discontinuity = dts, f.PTS+dts, jumped
+		items = append(items, item{at: at, frame: f})
+	}
+}
+
+// write hands an item to a packager.
+func write(p *hls.Packager, epoch int64, it item) error {
+	if it.track != nil {
+		return p.WriteTrack(epoch, *it.track)
+	}
+	return p.WriteFrame(epoch, it.frame)
+}
+
+// A viewer follows a stream as a strict player does: every snapshot through the
+// checker, every part and segment fetched by the names that the playlist gives.
+type viewer struct {
+	t       testing.TB
+	check   *hlscheck.Checker
+	window  *hls.Window
+	last    *hls.Snapshot
+	media   *playlist.Media
+	files   map[string][]byte // everything listed so far, by URI
+	texts   []string
+	longest time.Duration
+}
+
+func newViewer(t testing.TB, w *hls.Window, o hlscheck.Options) *viewer {
+	return &viewer{t: t, check: hlscheck.New(o), window: w, files: map[string][]byte{}}
+}
+
+// look reads the current snapshot if it is a new one.
+func (v *viewer) look() {
+	s := v.window.Current()
+	if s == v.last || !s.Listed() {
+		return
+	}
+	v.last = s
+	text := string(s.Playlist(false, false).Data)
+	v.texts = append(v.texts, text)
+	m, err := playlist.ParseMedia(text)
+	if err != nil {
+		v.t.Fatalf("%v\n%s", err, text)
+	}
+	v.media = m
+	for _, g := range m.Segments {
+		v.fetch(g.Map)
+	}
+	now := time.Now()
+	v.check.Playlist(hlscheck.Observation{At: now, Text: text})
+	skip := playlist.NoDirectives
+	skip.Skip = true
+	v.check.Playlist(hlscheck.Observation{At: now, Directives: skip, Text: string(s.Playlist(true, false).Data)})
+	for _, g := range m.Segments {
+		for _, p := range g.Parts {
+			v.longest = max(v.longest, p.Duration)
+			v.fetch(p.URI)
+		}
+		if g.URI != "" {
+			v.fetch(g.URI)
+		}
+	}
+}
+
+// fetch reads what a URI names, and shows it to the checker.
+func (v *viewer) fetch(uri string) {
+	if v.files[uri] != nil {
+		return
+	}
+	var epoch, n int64
+	var b []byte
+	switch {
+	case scan(uri, "init-%d-%d.mp4", &epoch, &n):
+		if i := v.last.Init(epoch, n); i != nil {
+			b = i.Data
+			v.check.Init(uri, b)
+		}
+	case scan(uri, "part-%d-%d.m4s", &epoch, &n):
+		if p := v.last.Part(epoch, n); p != nil {
+			b = p.Data
+			v.check.Part(uri, b)
+		}
+	case scan(uri, "seg-%d-%d.m4s", &epoch, &n):
+		if g := v.last.Segment(epoch, n); g != nil {
+			for _, p := range g.Parts {
+				b = append(b, p.Data...)
+			}
+			v.check.Segment(uri, b)
+		}
+	}
+	if b == nil {
+		v.t.Fatalf("%s is listed but not there", uri)
+	}
+	v.files[uri] = b
+}
+
+func scan(s, format string, args ...any) bool {
+	n, err := fmt.Sscanf(s, format, args...)
+	return err == nil && n == len(args)
+}
+
+// done fails the test for what the checker found.
+func (v *viewer) done() {
+	v.t.Helper()
+	found := v.check.Violations()
+	for i, x := range found {
+		if i == 20 {
+			v.t.Errorf("and %d more", len(found)-i)
+			break
+		}
+		v.t.Error(x)
+	}
+	if len(found) > 0 && len(v.texts) > 0 {
+		v.t.Logf("last playlist:\n%s", v.texts[len(v.texts)-1])
+	}
+}
+
+// run is a fresh run's options.
+func run(target int) hls.OpenOptions {
+	return hls.OpenOptions{PlaybackID: "play", SessionID: "session", EndlistDelay: 10 * time.Second,
+		Run: livestream.Run{ID: "run", TargetDuration: target}}
+}
+
+const farAhead = 1 << 40 // a mark that hides nothing
+
+func codecs(ts string) string { return strings.ReplaceAll(ts, ",", " ") }

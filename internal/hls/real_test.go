@@ -1,0 +1,121 @@
+package hls_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tally/internal/hls"
+	"tally/internal/hls/hlscheck"
+	"tally/internal/hls/playlist"
+)
+
+func readFile(name string) ([]byte, error) { return os.ReadFile(name) }
+
+const (
+	lavfi = "lavfi"
+	sine  = "sine=frequency=440:sample_rate=%d"
+)
+
+func video(size string, fps string, seconds float64, gop int, more ...string) []string {
+	return append([]string{"-f", lavfi, "-i", fmt.Sprintf("testsrc=size=%s:rate=%s:duration=%g", size, fps, seconds)},
+		append([]string{"-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "ultrafast", "-b:v", "300k",
+			"-g", fmt.Sprint(gop), "-keyint_min", fmt.Sprint(gop), "-sc_threshold", "0"}, more...)...)
+}
+
+func both(fps string, seconds float64, gop, rate int, more ...string) []string {
+	v := video("320x180", fps, seconds, gop, more...)
+	in := []string{v[0], v[1], v[2], v[3], "-f", lavfi, "-i", fmt.Sprintf(sine+":duration=%g", rate, seconds)}
+	return append(append(in, v[4:]...), "-c:a", "aac", "-b:a", "64k", "-ac", "2")
+}
+
+// What real encoders send, packaged in their own time, is strictly right at
+// every moment, and ffmpeg decodes all of it without a word.
+func TestRealMedia(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		args    []string
+		target  int
+		ignore  []string
+		minFill bool
+	}{
+		{"30 fps, 48 kHz", both("30", 12, 60, 48000), 2, nil, true},
+		{"25 fps, 44.1 kHz, B-frames", both("25", 12, 50, 44100, "-preset", "veryfast", "-bf", "3"), 2, nil, true},
+		{"59.94 fps", both("60000/1001", 8, 120, 48000), 4, nil, true},
+		{"24 fps, 1 s GOP", both("24", 8, 24, 48000), 2, nil, true},
+		{"10 fps", both("10", 8, 20, 44100), 2, nil, true},
+		{"11 fps: no whole frames fill 335 ms", both("11", 8, 22, 44100), 4, nil, true},
+		{"keyframe too late", both("30", 12, 240, 48000), 2, nil, true},
+		{"all intra", both("30", 5, 1, 48000), 2, nil, false},
+		{"video only", video("320x180", "30", 8, 45, "-bf", "2"), 4, nil, true},
+		{"audio only, 48 kHz", []string{"-f", lavfi, "-i", fmt.Sprintf(sine+":duration=8", 48000), "-c:a", "aac"}, 4, nil, true},
+		{"audio only, 44.1 kHz", []string{"-f", lavfi, "-i", fmt.Sprintf(sine+":duration=8", 44100), "-c:a", "aac"}, 4, nil, true},
+		{"audio only, 8 kHz", []string{"-f", lavfi, "-i", fmt.Sprintf(sine+":duration=8", 8000), "-c:a", "aac"}, 4, nil, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			items := readFLV(t, ffmpegFLV(t, c.args...))
+			var v *viewer
+			synctest.Test(t, func(t *testing.T) {
+				v = watch(t, items, c.target, hlscheck.Options{Ignore: c.ignore})
+			})
+			if v.media == nil || !v.media.EndList {
+				t.Fatal("no playlist with an end")
+			}
+			decode(t, v)
+		})
+	}
+}
+
+// watch publishes items in their own time and follows the stream to its end.
+func watch(t *testing.T, items []item, target int, o hlscheck.Options) *viewer {
+	// A long window keeps everything listed for the decoder.
+	r := hls.NewRegistry(hls.Config{Window: time.Hour})
+	p := r.Open(run(target))
+	v := newViewer(t, r.Stream("play").Window(), o)
+	p.Begin(1)
+	p.Mark(farAhead, farAhead)
+	start := time.Now()
+	for _, it := range items {
+		time.Sleep(it.at - time.Since(start))
+		if err := write(p, 1, it); err != nil {
+			t.Fatal(err)
+		}
+		v.look()
+	}
+	p.End(false)
+	v.look()
+	v.done()
+	r.Close()
+	return v
+}
+
+// decode has ffmpeg play everything that was listed, and wants no complaint.
+func decode(t *testing.T, v *viewer) {
+	t.Helper()
+	dir := t.TempDir()
+	for uri, b := range v.files {
+		if err := os.WriteFile(filepath.Join(dir, uri), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := *v.media
+	m.Segments = append([]playlist.Segment(nil), m.Segments...)
+	for i := range m.Segments {
+		m.Segments[i].Parts = nil
+	}
+	file := filepath.Join(dir, "index.m3u8")
+	if err := os.WriteFile(file, m.AppendText(nil), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Errors at warning level include timestamps that go backwards.
+	out, err := exec.Command("ffmpeg", "-v", "warning", "-nostdin", "-allowed_extensions", "ALL", "-i", file, "-f", "null", "-").CombinedOutput()
+	text := strings.TrimSpace(string(out))
+	if err != nil || text != "" {
+		t.Errorf("ffmpeg: %v\n%.2000s", err, text)
+	}
+}
