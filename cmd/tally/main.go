@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -50,13 +51,17 @@ type sessionCmds struct {
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
+// deaf is how long a second signal is taken for the first one's echo: a
+// terminal, make and timeout(1) each may send one of their own.
+const deaf = 2 * time.Second
+
 // run is main without the process: it parses args, runs the command until it
-// is done or a signal asks it to stop, and returns the exit code. A second
+// is done or a signal asks it to stop, and returns the exit code. A later
 // signal ends the process at once.
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() { time.AfterFunc(deaf, stop) })
 
 	parser := newParser(stdout, stderr)
 	if len(args) == 0 {

@@ -41,6 +41,8 @@ func TestScripts(t *testing.T) {
 			"get":       cmdGet,
 			"await":     cmdAwait,
 			"freeport":  cmdFreePort,
+			"fields":    cmdFields,
+			"empty":     cmdEmpty,
 			"mode":      cmdMode,
 			"lines":     cmdLines,
 		},
@@ -175,6 +177,37 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return nil
 	}))
+}
+
+// cmdFields sets variables named like the keys from a JSON object in FILE:
+// fields FILE KEY...
+func cmdFields(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: fields FILE KEY...")
+	}
+	var object map[string]any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &object))
+	for _, key := range args[1:] {
+		value, ok := object[key].(string)
+		if !ok {
+			ts.Fatalf("%s has no text %q", args[0], key)
+		}
+		ts.Setenv(key, value)
+	}
+}
+
+// cmdEmpty checks that a directory holds nothing but .keep: empty DIR.
+func cmdEmpty(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: empty DIR")
+	}
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	for _, e := range entries {
+		if e.Name() != ".keep" {
+			ts.Fatalf("%s holds %s", args[0], e.Name())
+		}
+	}
 }
 
 // cmdFreePort sets a variable to a port that was free a moment ago.

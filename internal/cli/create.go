@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -32,12 +33,13 @@ func (c *LivestreamCreateCmd) Run(ctx context.Context, s *Streams) error {
 	if err != nil {
 		return err
 	}
-	l, err := api.CreateLivestream(ctx, c.Name)
+	var l Livestream
+	raw, err := api.do(ctx, http.MethodPost, "livestreams", map[string]string{"name": c.Name}, &l)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		if err := s.JSON(l); err != nil {
+		if err := s.JSON(raw); err != nil {
 			return err
 		}
 	} else {
