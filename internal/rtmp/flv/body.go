@@ -160,6 +160,20 @@ func IsSequenceHeader(t Tag) bool {
 	return false
 }
 
+// IsFrame reports whether t carries a frame: not a script, a sequence header, or
+// an end of sequence.
+func IsFrame(t Tag) bool {
+	switch t.Type {
+	case TypeVideo:
+		v, err := ParseVideo(t.Body)
+		return err == nil && !v.Info && (v.CodecID != CodecAVC || v.Packet == Coded)
+	case TypeAudio:
+		a, err := ParseAudio(t.Body)
+		return err == nil && (a.Format != FormatAAC || a.Packet == Coded)
+	}
+	return false
+}
+
 // VideoHeaderSize is the length of what AppendVideo writes before data.
 const VideoHeaderSize = 5
 

@@ -164,7 +164,7 @@ func Load(r io.Reader) (*Clip, error) {
 		}
 		c.Tags = append(c.Tags, t)
 		switch {
-		case t.Type == TypeScript || IsSequenceHeader(t):
+		case !IsFrame(t):
 		case t.Type == TypeVideo:
 			ends[0].add(t.Time)
 		default:

@@ -88,8 +88,10 @@ func (p *player) Next() (flv.Tag, error) {
 		}
 		t := p.clip.Tags[p.at]
 		p.at++
-		if p.shift > 0 && (t.Type == flv.TypeScript || flv.IsSequenceHeader(t)) {
-			continue
+		if p.loop && !flv.IsFrame(t) {
+			if again := p.shift > 0; again || t.Type != flv.TypeScript && !flv.IsSequenceHeader(t) {
+				continue // an end of sequence is none when more follows
+			}
 		}
 		t.Time += p.shift
 		return t, nil
@@ -165,7 +167,7 @@ func (r *run) send(ctx context.Context) error {
 // wait waits until t is due. It ends early with ctx or the server.
 func (r *run) wait(ctx context.Context, timer *time.Timer, t flv.Tag) error {
 	wait := time.Duration(0)
-	if media := t.Type != flv.TypeScript && !flv.IsSequenceHeader(t); media {
+	if flv.IsFrame(t) {
 		if !r.seen {
 			r.seen, r.first = true, t.Time
 		}
@@ -225,7 +227,7 @@ func (r *run) count(t flv.Tag) {
 	if t.Type != flv.TypeScript {
 		r.p.Tags++
 	}
-	if t.Type == flv.TypeVideo && isPicture(t.Body) {
+	if t.Type == flv.TypeVideo && flv.IsFrame(t) {
 		r.p.Frames++
 	}
 	if r.o.OnProgress != nil && time.Since(r.reported) >= time.Second {
