@@ -141,8 +141,8 @@ func be24(b []byte) uint32 { return uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(
 // publishers can share it.
 type Clip struct {
 	Tags []Tag
-	// Duration is how far Time moves on when the clip starts over: from the
-	// first media tag to the end of the last frame, in ms.
+	// Duration is how far Time moves on when the clip starts over, in ms: the
+	// longer track's length, so that neither overlaps itself.
 	Duration int64
 }
 
@@ -174,7 +174,7 @@ func Load(r io.Reader) (*Clip, error) {
 	if ends[0].n+ends[1].n == 0 {
 		return nil, fmt.Errorf("no audio or video: %w", ErrNotFLV)
 	}
-	c.Duration = clipLength(ends[0], ends[1])
+	c.Duration = max(ends[0].length(), ends[1].length(), 1)
 	return &c, nil
 }
 
@@ -192,22 +192,13 @@ func (s *span) add(t int64) {
 	s.n++
 }
 
-// end is when the last frame ends, if it lasts as long as the average one.
-func (s *span) end() int64 {
+// length lasts to the end of the last frame, if that is as long as the average
+// one.
+func (s *span) length() int64 {
 	if s.n < 2 {
-		return s.last + 40 // a single picture: one frame at 25 per second
+		return 40 * s.n // a single picture: one frame at 25 per second
 	}
-	return s.last + (s.last-s.first+(s.n-1)/2)/(s.n-1)
-}
-
-func clipLength(a, b span) int64 {
-	switch {
-	case a.n == 0:
-		return max(b.end()-b.first, 1)
-	case b.n == 0:
-		return max(a.end()-a.first, 1)
-	}
-	return max(max(a.end(), b.end())-min(a.first, b.first), 1)
+	return s.last - s.first + (s.last-s.first+(s.n-1)/2)/(s.n-1)
 }
 
 // AppendHeader appends an FLV file header and PreviousTagSize0.
