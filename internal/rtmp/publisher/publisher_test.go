@@ -52,7 +52,7 @@ func TestLoopGoesOn(t *testing.T) {
 		default:
 			media++
 			prev, seen := last[tag.Type]
-			if d := tag.Time - prev; seen && (d <= 0 || d > 80) {
+			if d := tag.Time - prev; seen && (d <= 0 || d > 100) {
 				t.Fatalf("type %d: %d ms after %d", tag.Type, tag.Time, prev)
 			}
 			last[tag.Type] = tag.Time
