@@ -4,7 +4,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: run build test quick deps lint race conformance node vuln bench fuzz
+.PHONY: run build test quick deps lint race conformance browser vuln bench fuzz
 
 run: build
 	./bin/tally demo
@@ -14,7 +14,7 @@ build:
 
 # Everything, in the order in which a failure is cheapest. About ten minutes on
 # two cores the first time, most of it compiling.
-test: deps lint race conformance node
+test: deps lint race conformance browser
 
 # What to run while working: no tools beyond Go and ffmpeg.
 quick:
@@ -25,28 +25,30 @@ deps:
 	./scripts/install-test-deps.sh
 
 lint:
-	@unformatted=$$(gofmt -l cmd internal $(wildcard bench conformance)); \
+	@unformatted=$$(gofmt -l cmd internal bench conformance); \
 		if [ -n "$$unformatted" ]; then echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
+	go vet -tags browser ./internal/web/...
 	go tool staticcheck ./...
 
 # The official clients are large generated packages: -race would compile them a
-# second time and finds nothing in them. -p 2: some packages drive browsers and
-# ffmpeg in real time and must not starve each other.
+# second time and finds nothing in them. -p 2: some packages drive ffmpeg in real
+# time and must not starve each other.
 race:
 	CGO_ENABLED=1 go test -race -p 2 -timeout 10m $$(go list ./... | grep -v '/conformance')
 
 conformance:
-	@if [ -d conformance ]; then go test -timeout 10m ./conformance/...; fi
+	go test -timeout 10m ./conformance/...
 
-node:
-	@if [ -f conformance/node/package.json ]; then cd conformance/node && npm test; fi
+# The watch page in Chromium, one package at a time: a browser takes a core.
+browser:
+	go test -tags browser -p 1 -timeout 10m ./internal/web/e2e/...
 
 vuln:
-	go run golang.org/x/vuln/cmd/govulncheck@latest ./...
+	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
 
 bench:
-	@if [ -d bench ]; then go run ./bench; else go test -run '^$$' -bench . -benchmem ./internal/...; fi
+	go run ./bench
 
 # Each fuzz target for a few seconds: a check that they still run, not a search.
 fuzz:

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what the tests need and is not there yet: ffmpeg and ffprobe (real
 # media), chromium (a real player), gcc (go test -race), node and npm with the
-# packages of conformance/node (the official client for Node). On Debian and
-# Ubuntu with root or sudo it does so itself; elsewhere it prints the one command
+# packages of the lock files (the official client for Node, browser control). On
+# Debian and Ubuntu with root or sudo it does so itself; elsewhere it prints the one command
 # and ends with 1. What counts is whether each program is there in the end, not
 # what apt-get said.
 set -u
@@ -45,13 +45,17 @@ if [ -n "$want" ]; then
 	fi
 fi
 
-if [ -f conformance/node/package-lock.json ]; then
-	stamp=conformance/node/node_modules/.package-lock.json
-	if [ ! -f "$stamp" ] || [ conformance/node/package-lock.json -nt "$stamp" ]; then
-		(cd conformance/node && npm ci --no-audit --no-fund) || {
-			echo "npm ci in conformance/node failed; the tests need those packages"
+# Node packages, where a lock file is newer than what was installed from it.
+for lock in $(find . -name package-lock.json -not -path '*/node_modules/*'); do
+	dir=$(dirname "$lock")
+	stamp=$dir/node_modules/.package-lock.json
+	if [ ! -f "$stamp" ] || [ "$lock" -nt "$stamp" ]; then
+		echo "installing node packages in $dir"
+		if ! (cd "$dir" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund); then
+			echo "npm ci in $dir failed; the tests need those packages"
 			exit 1
-		}
+		fi
+		touch "$stamp"
 	fi
-fi
+done
 echo "all that the tests need is here"
