@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -84,6 +85,20 @@ func goLive(s *Store, l livestream.Livestream) (livestream.Record, error) {
 	return s.Advance(ctx, l.ID, livestream.Event{Kind: livestream.Playable, At: start.Add(time.Hour), Epoch: r.Session.Epoch})
 }
 
+// reportCPU reports the process's CPU time per operation when what it returns
+// is called: unlike wall time it means something on a busy machine.
+func reportCPU(b *testing.B) func() {
+	cpu := func() time.Duration {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before := cpu()
+	return func() { b.ReportMetric(float64((cpu()-before).Microseconds())/float64(b.N), "cpu-µs/op") }
+}
+
 var sizes = []int{1, 1000, 100_000}
 
 // BenchmarkRecordByID reads as active-livestream-session does: hit is one
@@ -147,6 +162,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 				cs := make([]livestream.Checkpoint, n)
 				var ws []livestream.UsageWindow
 				i := int64(0)
+				defer reportCPU(b)()
 				for b.Loop() {
 					i++
 					ws = ws[:0]
@@ -192,6 +208,7 @@ func BenchmarkAdvance(b *testing.B) {
 					done <- nil
 				}()
 			}
+			defer reportCPU(b)()
 			b.ResetTimer()
 			for range b.N {
 				work <- struct{}{}
@@ -227,4 +244,54 @@ func BenchmarkPing(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkOpen is what the store adds to a cold start.
+func BenchmarkOpen(b *testing.B) {
+	for _, n := range []int{0, 100_000} {
+		b.Run(fmt.Sprintf("stored=%d", n), func(b *testing.B) {
+			s := openTemp(b)
+			fill(b, s, n, 100)
+			s.Close()
+			defer reportCPU(b)()
+			for b.Loop() {
+				s, err := Open(ctx, s.path)
+				if err != nil {
+					b.Fatal(err)
+				}
+				s.Close()
+			}
+		})
+	}
+	b.Run("new", func(b *testing.B) {
+		for b.Loop() {
+			openTemp(b).Close()
+		}
+	})
+}
+
+// BenchmarkWindowSize reports what a usage window takes on disk for the days
+// that it is kept.
+func BenchmarkWindowSize(b *testing.B) {
+	s := openTemp(b)
+	all := fill(b, s, 10, 1)
+	size := func() (pages int64) {
+		if err := s.reads.QueryRow(`SELECT page_count * page_size FROM pragma_page_count, pragma_page_size`).Scan(&pages); err != nil {
+			b.Fatal(err)
+		}
+		return pages
+	}
+	before, n := size(), int64(0)
+	for b.Loop() {
+		var ws []livestream.UsageWindow
+		for _, r := range all {
+			n++
+			ws = append(ws, livestream.UsageWindow{SessionID: r.Session.ID, Kind: livestream.ViewerTime,
+				Node: "local", Incarnation: "0123456789ab", Window: n, Amount: 500 * time.Millisecond})
+		}
+		if err := s.Checkpoint(ctx, nil, ws); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(size()-before)/float64(n), "B/window")
 }

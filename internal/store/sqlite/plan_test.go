@@ -25,7 +25,7 @@ func TestPlans(t *testing.T) {
 		{"sessions of live ones", list(livestream.Query{Status: livestream.StatusLive}), "sessions_open"},
 		{"sessions of failed ones", list(livestream.Query{Status: livestream.StatusErrored}), "sessions_errored"},
 		{"sessions of idle ones", list(livestream.Query{Status: livestream.StatusIdle}), "livestreams_by_age"},
-		{"unfolded windows", selectRecord + `WHERE l.id = ?`, "usage_windows_unfolded"},
+		{"old windows", `SELECT node FROM usage_windows WHERE folded_at < ? ORDER BY folded_at LIMIT ?`, "usage_windows_by_age"},
 		{"open sessions", selectOpen, "sessions_open"},
 		{"old timeline", `SELECT session_id, seq FROM timeline WHERE at < ? ORDER BY at LIMIT ?`, "timeline_by_age"},
 	} {

@@ -25,14 +25,9 @@ var (
 // SQLite recognises that the index applies.
 const openPhases = `phase IN ('awaiting', 'starting', 'interrupted', 'on-air', 'reconnecting')`
 
-// viewed is a session's viewer time in microseconds: folded total plus what is
-// not folded yet.
-const viewed = `s.viewed_us + COALESCE((SELECT SUM(u.amount_us) FROM usage_windows u
-	WHERE u.session_id = s.id AND u.folded_at IS NULL AND u.kind = 'viewer'), 0)`
-
 const sessionColumns = `s.id, s.livestream_id, s.phase, s.epoch, s.created_at, s.updated_at, s.invoked_at,
 	s.started_at, s.stopped_at, s.last_media_at, s.deadline, s.lost_by, s.reason_code, s.reason_detail,
-	s.acknowledged, s.remote, s.encoder, s.ingest_ms, ` + viewed
+	s.acknowledged, s.remote, s.encoder, s.ingest_ms, s.viewed_us`
 
 const recordColumns = `l.account_id, l.app_id, l.id, l.name, l.meeting_id, l.stream_key, l.playback_id,
 	l.disabled, l.created_at, l.updated_at, l.reconnect_window_ms, l.damping_ms, l.await_encoder_ms,

@@ -32,7 +32,8 @@ type Store struct {
 	w     *writer
 	now   func() time.Time
 
-	usage usage // owned by the writer's goroutine
+	written map[string]runFigures // by session id; owned by the writer's goroutine, like sweptAt
+	sweptAt time.Time
 
 	records   *cache[string, livestream.Record]        // by livestream id
 	playbacks *cache[string, string]                   // playback id -> livestream id, which never changes
@@ -63,7 +64,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		path: path, lock: lock, now: time.Now,
+		path: path, lock: lock, now: time.Now, written: map[string]runFigures{},
 		records:   newCache[string, livestream.Record](cachedRecords),
 		playbacks: newCache[string, string](cachedRecords),
 		apps:      newCache[livestream.Scope, livestream.App](cachedApps),
@@ -97,11 +98,6 @@ func (s *Store) start(ctx context.Context) error {
 	n := max(4, 2*runtime.GOMAXPROCS(0))
 	s.reads.SetMaxOpenConns(n)
 	s.reads.SetMaxIdleConns(n)
-	if err := s.loadUsage(ctx); err != nil {
-		s.reads.Close()
-		s.w.close()
-		return err
-	}
 	return nil
 }
 

@@ -282,3 +282,28 @@ func (t *tx) row(query string, scan func(scanner) error, args ...any) error {
 	}
 	return scan(stmt.QueryRow(args...))
 }
+
+// rows writes, by a statement that ends in RETURNING id, and returns the ids.
+func (t *tx) rows(query string, args ...any) (map[string]bool, error) {
+	stmt, err := t.w.prepared(query)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := collect(context.Background(), statement{stmt}, func(row scanner) (id string, err error) {
+		err = row.Scan(&id)
+		return id, err
+	}, "", args...)
+	t.wrote = t.wrote || err != nil || len(ids) > 0
+	set := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		set[id] = true
+	}
+	return set, err
+}
+
+// A statement is a querier that has its query already.
+type statement struct{ *sql.Stmt }
+
+func (s statement) QueryContext(ctx context.Context, _ string, args ...any) (*sql.Rows, error) {
+	return s.Stmt.QueryContext(ctx, args...)
+}

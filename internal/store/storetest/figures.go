@@ -115,9 +115,9 @@ func testWindowsOnce(t *testing.T, f *fixture) {
 	check("again after a restart")
 }
 
-// testFold writes more windows than are left unfolded, some of them twice, with
-// restarts between, and compares with the plain sum.
-func testFold(t *testing.T, f *fixture) {
+// testManyWindows writes a thousand windows, half of them twice, with restarts
+// between, and compares with the plain sum.
+func testManyWindows(t *testing.T, f *fixture) {
 	l := f.create(t)
 	r := f.onAir(t, l, at(0))
 	sum := time.Duration(0)
@@ -136,4 +136,40 @@ func testFold(t *testing.T, f *fixture) {
 	same(t, "viewed", f.byID(t, l.ID).Session.Viewed, sum)
 	next := f.advance(t, l.ID, livestream.Event{Kind: livestream.Unpublish, At: at(5000), Epoch: r.Session.Epoch})
 	same(t, "viewed at the end", next.Session.Viewed, sum)
+}
+
+// testManyCheckpoints writes 130 sessions at once, among them closed ones, ones
+// of an older epoch, one named twice, and windows of them all and of others.
+func testManyCheckpoints(t *testing.T, f *fixture) {
+	var want [130]livestream.Record
+	var cs []livestream.Checkpoint
+	var ws []livestream.UsageWindow
+	for i := range want {
+		l := f.create(t)
+		r := f.onAir(t, l, at(0))
+		c := checkpoint(r, at(5000), time.Duration(i)*time.Second/64)
+		c.MSNMark = int64(i)
+		switch i % 5 {
+		case 3:
+			r = f.advance(t, l.ID, livestream.Event{Kind: livestream.Unpublish, At: at(4000), Epoch: 1})
+		case 4:
+			r = f.advance(t, l.ID, publish(l, at(4000)))
+		default:
+			r.Session.UpdatedAt, r.Session.LastMediaAt, r.Session.Ingest = c.At, c.At, c.Ingest.Truncate(time.Millisecond)
+			r.Livestream.Run.MSNMark = c.MSNMark
+		}
+		if i%2 == 0 {
+			ws = append(ws, window(r.Session.ID, 1, time.Duration(i+1)*time.Millisecond))
+			r.Session.Viewed = time.Duration(i+1) * time.Millisecond
+		}
+		want[i], cs = r, append(cs, c)
+	}
+	lower := cs[10]
+	lower.Ingest = 0
+	for _, again := range [][]livestream.Checkpoint{cs, append(cs[:40:40], append([]livestream.Checkpoint{lower, cs[10]}, cs[40:]...)...)} {
+		must(t, f.Checkpoint(ctx, again, append(ws, window(livestream.NewUUID(), 1, time.Hour))))
+		for _, r := range want {
+			same(t, "after many checkpoints", f.byID(t, r.Livestream.ID), r)
+		}
+	}
 }

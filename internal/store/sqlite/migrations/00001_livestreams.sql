@@ -98,7 +98,7 @@ CREATE TABLE sessions (
   remote          TEXT    NOT NULL,
   encoder         TEXT    NOT NULL,
   ingest_ms       BIGINT  NOT NULL, -- received media
-  viewed_us       BIGINT  NOT NULL, -- sum of the folded viewer windows; the unfolded ones come on top
+  viewed_us       BIGINT  NOT NULL, -- sum of its viewer windows
   longest_gop_ns  BIGINT  NOT NULL  -- 0: not measured
 );
 CREATE INDEX sessions_by_livestream ON sessions (livestream_id, created_at, id);
@@ -123,20 +123,21 @@ CREATE TABLE timeline (
 );
 CREATE INDEX timeline_by_age ON timeline (at);
 
--- What was counted, in short stretches. The key makes a repeated write
--- harmless, so a row stays for some days after it was folded into its session.
+-- What was counted, in short stretches, as it was added to sessions.viewed_us
+-- in the same transaction. The key makes a repeated write harmless, so a row
+-- stays for some days. It begins with what rises, so that new rows stand
+-- together instead of one on each page.
 CREATE TABLE usage_windows (
-  session_id   TEXT   NOT NULL,
-  kind         TEXT   NOT NULL, -- viewer
   node         TEXT   NOT NULL,
   incarnation  TEXT   NOT NULL, -- of the node: changes with every start
   "window"     BIGINT NOT NULL, -- counts up within an incarnation
+  session_id   TEXT   NOT NULL,
+  kind         TEXT   NOT NULL, -- viewer
   amount_us    BIGINT NOT NULL,
-  folded_at    BIGINT,          -- ms, UTC; NULL: not yet part of sessions.viewed_us
-  PRIMARY KEY (session_id, kind, node, incarnation, "window")
+  folded_at    BIGINT NOT NULL, -- ms, UTC: when it was added to the session
+  PRIMARY KEY (node, incarnation, "window", session_id, kind)
 );
-CREATE INDEX usage_windows_unfolded ON usage_windows (session_id, kind, amount_us) WHERE folded_at IS NULL;
-CREATE INDEX usage_windows_folded ON usage_windows (folded_at) WHERE folded_at IS NOT NULL;
+CREATE INDEX usage_windows_by_age ON usage_windows (folded_at);
 
 CREATE TABLE secrets (
   name   TEXT NOT NULL PRIMARY KEY,
