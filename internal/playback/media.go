@@ -124,8 +124,7 @@ func (h *Handler) count(st *hls.Stream, p path, first int64, span [1]time.Durati
 		Target: target,
 	}
 	if parts == nil {
-		d.Spans = span[:]
-		h.counter.Delivered(d)
+		h.counter.Delivered(d, span[:])
 		return
 	}
 	var buf [64]time.Duration // 10 s of 200 ms parts, and room; more goes to the heap
@@ -133,8 +132,7 @@ func (h *Handler) count(st *hls.Stream, p path, first int64, span [1]time.Durati
 	for _, part := range parts {
 		spans = append(spans, part.Duration)
 	}
-	d.Spans = spans
-	h.counter.Delivered(d)
+	h.counter.Delivered(d, spans)
 }
 
 // wantsRange reports whether one byte range is asked for. Several at once are

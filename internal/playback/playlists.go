@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"tally/internal/hls"
 	"tally/internal/hls/playlist"
@@ -48,23 +49,29 @@ func (h *Handler) playable(r *http.Request, playbackID string) (*hls.Stream, *hl
 	defer cancel()
 	for {
 		changed := h.registry.Changed(playbackID)
-		st := h.registry.Stream(playbackID)
-		if st != nil {
-			s := st.Window().Current()
+		if st := h.registry.Stream(playbackID); st != nil {
+			s, err := st.Window().WaitListed(ctx)
 			switch {
-			case s.Listed():
+			case err == nil:
 				return st, s, nil
-			case s.Ended || st.State() == hls.Ended:
+			case !errors.Is(err, hls.ErrEnded):
+				return nil, nil, err
+			case h.registry.Stream(playbackID) == st:
 				return nil, nil, errNeverLive
 			}
-		} else if err := h.invoked(ctx, playbackID); err != nil {
+			continue // another run has begun
+		}
+		if err := h.invoked(ctx, playbackID); err != nil {
 			return nil, nil, err
 		}
+		again := time.NewTimer(time.Second) // what only the store knows, such as a session that failed
 		select {
 		case <-changed:
+		case <-again.C:
 		case <-ctx.Done():
 			return nil, nil, context.Cause(ctx)
 		}
+		again.Stop()
 	}
 }
 
@@ -159,7 +166,7 @@ func writePlaylist(w http.ResponseWriter, r *http.Request, b *hls.Body, zip bool
 	hdr := w.Header()
 	hdr["Cache-Control"] = noCache
 	hdr["Vary"] = varyAcceptEncoding
-	hdr["ETag"] = b.ETag
+	hdr["Etag"] = b.ETag // as net/http spells it
 	if matches(r, b.ETag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil

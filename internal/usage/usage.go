@@ -117,16 +117,16 @@ type Delivery struct {
 	// First is the counter of the first part. Counters rise by one from part to
 	// part over a run, and a session's media is all of one run.
 	First int64
-	Spans []time.Duration // media time of each part, from First on
 	// Window is the media time the playlist spans now: what a viewer may take
 	// at once without having waited for it.
 	Window time.Duration
 	Target time.Duration // the playlist's target duration
 }
 
-// Delivered counts d. It allocates nothing after a viewer's first delivery, and
-// keeps no reference to d.Spans.
-func (c *Counter) Delivered(d Delivery) {
+// Delivered counts d; spans is the media time of each of its parts, from First
+// on. It allocates nothing after a viewer's first delivery, and keeps no
+// reference to spans, which stand apart so that the compiler sees that.
+func (c *Counter) Delivered(d Delivery, spans []time.Duration) {
 	now := c.now()
 	sh := &c.shards[d.Viewer.Random()%shardCount]
 	sh.mu.Lock()
@@ -141,7 +141,7 @@ func (c *Counter) Delivered(d Delivery) {
 	}
 	w.span = max(w.span, d.Window)
 	w.presence = max(minPresence, 3*d.Target)
-	w.distinct += w.parts.fetch(&d)
+	w.distinct += w.parts.fetch(d.First, spans)
 	w.settle(now)
 	sh.seen(w, now)
 	w.session.advance(w.parts.high)

@@ -76,8 +76,8 @@ func giveOf(c *usage.Counter, session string, v viewer.ID, first, n int64) {
 	for i := range spans {
 		spans[i] = part
 	}
-	c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: first, Spans: spans,
-		Window: listed * part, Target: 2 * time.Second})
+	c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: first,
+		Window: listed * part, Target: 2 * time.Second}, spans)
 }
 
 func want(t *testing.T, c *usage.Counter, l *ledger, parts int64) {
@@ -275,7 +275,7 @@ func TestPresenceFollowsTheTargetDuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := usage.New(usage.Config{})
 		c.Delivered(usage.Delivery{SessionID: session, Viewer: newViewer(),
-			Spans: []time.Duration{8 * time.Second}, Window: 24 * time.Second, Target: 8 * time.Second})
+			Window: 24 * time.Second, Target: 8 * time.Second}, []time.Duration{8 * time.Second})
 		time.Sleep(23 * time.Second)
 		if now, _ := c.Viewers(session); now != 1 {
 			t.Errorf("%d viewers 23 s after a segment of 8 s, want 1", now)
@@ -357,7 +357,7 @@ func TestDeliveredAllocatesNothing(t *testing.T) {
 	give(c, v, 0, 1)
 	n, spans := int64(1), []time.Duration{part, part}
 	if a := testing.AllocsPerRun(1000, func() {
-		c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: n, Spans: spans, Window: 12 * time.Second})
+		c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: n, Window: 12 * time.Second}, spans)
 		n++
 	}); a != 0 {
 		t.Errorf("%v allocations per delivery", a)
@@ -409,7 +409,7 @@ func TestAnyOrder(t *testing.T) {
 				seen[who][first+int64(i)] = true
 			}
 			c.Delivered(usage.Delivery{SessionID: session, Viewer: viewers[who], First: first,
-				Spans: spans, Window: time.Hour, Target: time.Second})
+				Window: time.Hour, Target: time.Second}, spans)
 			if rapid.Bool().Draw(t, "checkpoint") {
 				l.checkpoint(c)
 			}
@@ -426,6 +426,6 @@ func BenchmarkDelivered(b *testing.B) {
 	spans := []time.Duration{part}
 	b.ReportAllocs()
 	for n := int64(0); b.Loop(); n++ {
-		c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: n, Spans: spans, Window: 12 * time.Second})
+		c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: n, Window: 12 * time.Second}, spans)
 	}
 }

@@ -18,10 +18,10 @@ type fetched struct {
 	bits [bitmapParts / 64]uint64
 }
 
-// fetch marks the delivery's parts and returns the media time that is new.
-func (f *fetched) fetch(d *Delivery) (fresh time.Duration) {
-	for i, span := range d.Spans {
-		if f.add(d.First + int64(i)) {
+// fetch marks parts from first on and returns the media time that is new.
+func (f *fetched) fetch(first int64, spans []time.Duration) (fresh time.Duration) {
+	for i, span := range spans {
+		if f.add(first + int64(i)) {
 			fresh += span
 		}
 	}

@@ -1,0 +1,251 @@
+package playback_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"tally/internal/livestream"
+	"tally/internal/viewer"
+)
+
+// counted drains and acknowledges what was counted.
+func (w *world) counted() (d time.Duration) {
+	ws := w.counter.Windows()
+	for _, x := range ws {
+		if x.SessionID != "session of "+runID || x.Kind != livestream.ViewerTime {
+			w.t.Errorf("counted for %+v", x)
+		}
+		d += x.Amount
+	}
+	w.counter.Ack(ws)
+	return d
+}
+
+func TestViewerSecondsAreThoseOfTheMediaFetched(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.air(6 * time.Second)
+		dir := w.join()
+		text := body(t, w.get(dir+"index.m3u8"))
+		segs, parts := uris(text, segments), uris(text, listedParts)
+		expect := func(what string, exact time.Duration) {
+			t.Helper()
+			if got := w.counted(); got != exact {
+				t.Errorf("%s counted %v, want %v", what, got, exact)
+			}
+		}
+		body(t, w.get(dir+uris(text, initSection)[0]))
+		w.ask("HEAD", dir+segs[0])
+		w.ask("OPTIONS", dir+segs[0])
+		body(t, w.get(dir+"part-1-9999.m4s"))
+		body(t, w.get(dir+segs[1], "Range", "bytes=0-99"))
+		body(t, w.get(dir+segs[1], "Range", "bytes=999999-"))
+		expect("no media delivered", 0)
+
+		target := w.registry.Stream(id).Window().Current()
+		seg := target.Segment(1, 2)
+		body(t, w.get(dir+fmt.Sprintf("seg-1-%d.m4s", seg.MSN)))
+		expect("a segment", seg.Duration)
+		for _, p := range seg.Parts {
+			body(t, w.get(dir+fmt.Sprintf("part-1-%d.m4s", p.Counter)))
+		}
+		body(t, w.get(dir+fmt.Sprintf("seg-1-%d.m4s", seg.MSN), "Range", "bytes=0-"))
+		expect("the same again", 0)
+
+		last := parts[len(parts)-1]
+		body(t, w.get(dir+last, "Range", "bytes=0-")) // the whole of it, as some players ask
+		var epoch, counter int64
+		fmt.Sscanf(last, "part-%d-%d.m4s", &epoch, &counter)
+		expect("a whole range", target.Part(epoch, counter).Duration)
+	})
+}
+
+func TestForgedViewersPlayAndCountNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.air(3 * time.Second)
+		forged := "/hls/" + id + "/" + runID + "/" + strings.Repeat("A", viewer.Length) + "/"
+		text := want(t, w.get(forged+"index.m3u8"), 200, "no-cache")
+		want(t, w.get(forged+uris(text, segments)[0]), 200, immutable)
+		if got := w.counted(); got != 0 {
+			t.Errorf("a forged viewer id counted %v", got)
+		}
+		for range 50 { // a probe reads the multivariant playlist only
+			w.join()
+		}
+		if st := w.counter.Stats(); st.Records != 0 {
+			t.Errorf("%+v without any media fetched", st)
+		}
+	})
+}
+
+// A torn viewer goes away in the middle of each answer.
+type torn struct{ *httptest.ResponseRecorder }
+
+func (w torn) Write(b []byte) (int, error) { return len(b) / 2, io.ErrClosedPipe }
+
+func TestAbortedDeliveriesCountNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.air(6 * time.Second)
+		dir := w.join()
+		text := body(t, w.get(dir+"index.m3u8"))
+		for _, uri := range []string{uris(text, segments)[1], uris(text, listedParts)[2]} {
+			for _, ranged := range []string{"", "bytes=0-"} {
+				r := httptest.NewRequest("GET", dir+uri, nil)
+				if ranged != "" {
+					r.Header.Set("Range", ranged)
+				}
+				w.handler.ServeHTTP(torn{httptest.NewRecorder()}, r)
+			}
+		}
+		if got := w.counted(); got != 0 {
+			t.Errorf("counted %v", got)
+		}
+	})
+}
+
+func TestRealTimeViewerOverReloads(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.air(3 * time.Second)
+		dir := w.join()
+		seen := map[string]bool{}
+		var exact time.Duration
+		for range 40 {
+			text := body(t, w.get(dir+"index.m3u8"))
+			for _, uri := range uris(text, listedParts) {
+				if !seen[uri] {
+					seen[uri] = true
+					want(t, w.get(dir+uri), 200, immutable)
+					var epoch, counter int64
+					fmt.Sscanf(uri, "part-%d-%d.m4s", &epoch, &counter)
+					exact += w.registry.Stream(id).Window().Current().Part(epoch, counter).Duration
+				}
+			}
+			w.feed(500 * time.Millisecond)
+		}
+		if got := w.counted(); got != exact {
+			t.Errorf("counted %v of %v fetched", got, exact)
+		}
+		if now, peak := w.counter.Viewers("session of " + runID); now != 1 || peak != 1 {
+			t.Errorf("%d viewers, peak %d", now, peak)
+		}
+	})
+}
+
+func TestRanges(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.air(6 * time.Second)
+		dir := w.join()
+		text := body(t, w.get(dir+"index.m3u8"))
+		uri := dir + uris(text, segments)[1]
+		whole := body(t, w.get(uri))
+		n := len(whole)
+		for _, c := range []struct {
+			ask   string
+			code  int
+			body  string
+			where string
+		}{
+			{"bytes=0-9", 206, whole[:10], fmt.Sprintf("bytes 0-9/%d", n)},
+			{"bytes=700-1200", 206, whole[700:1201], fmt.Sprintf("bytes 700-1200/%d", n)}, // across parts
+			{"bytes=-5", 206, whole[n-5:], fmt.Sprintf("bytes %d-%d/%d", n-5, n-1, n)},
+			{"bytes=5-", 206, whole[5:], fmt.Sprintf("bytes 5-%d/%d", n-1, n)},
+			{"bytes=0-1,5-6", 200, whole, ""}, // several: everything (RFC 9110 section 14.2)
+			{"lines=1-2", 200, whole, ""},
+		} {
+			r := w.get(uri, "Range", c.ask)
+			if got := want(t, r, c.code, immutable); got != c.body || r.Header.Get("Content-Range") != c.where {
+				t.Errorf("%s: %d bytes, Content-Range %q", c.ask, len(got), r.Header.Get("Content-Range"))
+			}
+		}
+		r := w.get(uri, "Range", fmt.Sprintf("bytes=%d-", n))
+		if r.StatusCode != 416 || r.Header.Get("Content-Range") != fmt.Sprintf("bytes */%d", n) || r.Header.Get("Cache-Control") == immutable {
+			t.Errorf("past the end: %d %v", r.StatusCode, r.Header)
+		}
+		if r := w.ask("HEAD", uri, "Range", "bytes=0-9"); r.StatusCode != 206 || r.Header.Get("Content-Length") != "10" || body(t, r) != "" {
+			t.Errorf("HEAD of a range: %d %v", r.StatusCode, r.Header)
+		}
+	})
+}
+
+// A lean writer costs nothing, so that what is left is ours.
+type lean struct {
+	header   http.Header
+	deadline time.Time
+	written  int
+}
+
+func (w *lean) Header() http.Header         { return w.header }
+func (w *lean) WriteHeader(int)             {}
+func (w *lean) Write(b []byte) (int, error) { w.written += len(b); return len(b), nil }
+func (w *lean) SetWriteDeadline(at time.Time) error {
+	w.deadline = at
+	return nil
+}
+
+func TestHitsAllocateNothing(t *testing.T) {
+	w := newWorld(t)
+	defer w.close()
+	w.air(4 * time.Second) // in real time, as the allocations are
+	dir := w.join()
+	text := body(t, w.get(dir+"index.m3u8"))
+	s := w.registry.Stream(id).Window().Current()
+	for name, url := range map[string]string{
+		"part":            dir + uris(text, listedParts)[3],
+		"segment":         dir + uris(text, segments)[1],
+		"init section":    dir + uris(text, initSection)[0],
+		"playlist":        dir + "index.m3u8",
+		"reload":          fmt.Sprintf("%sindex.m3u8?_HLS_msn=%d&_HLS_part=0", dir, s.LastMSN),
+		"delta, not gzip": dir + "index.m3u8?_HLS_skip=YES",
+	} {
+		r := httptest.NewRequest("GET", url, nil)
+		r.Header.Set("Accept-Encoding", "gzip, deflate, br")
+		out := &lean{header: http.Header{}}
+		w.handler.ServeHTTP(out, r) // a viewer's first delivery makes its record, and a header map grows once
+		if out.written == 0 || time.Until(out.deadline) < 10*time.Second {
+			t.Errorf("%s: %d bytes, deadline in %v", name, out.written, time.Until(out.deadline))
+		}
+		if n := testing.AllocsPerRun(200, func() { w.handler.ServeHTTP(out, r) }); n != 0 && !raceEnabled {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func FuzzRequest(f *testing.F) {
+	w := newWorld(f)
+	w.open(runID)
+	now := time.Now()
+	w.feed(2500 * time.Millisecond)
+	f.Logf("fed for %v", time.Since(now))
+	f.Cleanup(w.close)
+	dir := w.join()
+	for _, query := range []string{"", "_HLS_msn=2", "_HLS_msn=2&_HLS_part=0", "_HLS_part=1", "_HLS_skip=YES", "_HLS_msn=9223372036854775807",
+		"_HLS_msn=3&_HLS_part=999999999", "_HLS_msn=%31", "a=b;c&&=&_HLS_msn", "_HLS_msn=-0", "_HLS_skip=v2&_HLS_msn=1"} {
+		f.Add("index.m3u8", query, "")
+	}
+	f.Add("part-1-1.m4s", "", "bytes=0-")
+	f.Add("part-1-999999999999999999.m4s", "", "bytes=-")
+	f.Add("seg-1-2.m4s", "x", "bytes=5-2,")
+	f.Add("init-1-0.mp4", "", "bytes=99999999999999999999-")
+	f.Fuzz(func(t *testing.T, file, query, ranged string) {
+		r := httptest.NewRequest("GET", dir, nil)
+		r.URL.Path, r.URL.RawQuery = dir+file, query
+		if ranged != "" {
+			r.Header.Set("Range", ranged)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel() // nothing is waited for
+		rec := httptest.NewRecorder()
+		w.handler.ServeHTTP(rec, r.WithContext(ctx))
+		switch rec.Code {
+		case 200, 206, 304, 400, 404, 416, 503:
+		default:
+			t.Errorf("%d: %s", rec.Code, bytes.TrimSpace(rec.Body.Bytes()))
+		}
+	})
+}
