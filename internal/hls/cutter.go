@@ -101,7 +101,7 @@ func (c *cutter) partTicks() int64 {
 }
 
 func (c *cutter) choose() time.Duration {
-	return choosePartTarget(c.want, c.duration(c.pace.frame()), c.duration(c.segLimit))
+	return choosePartTarget(c.want, c.duration(c.pace.frame()), c.pace.slack(), c.duration(c.segLimit))
 }
 
 // setAudio adds a second track, whose clock is in step with the lead's: leadDTS

@@ -142,7 +142,7 @@ func (s *Stream) running(f *media.Frame, t *media.Track) (taken bool, err error)
 	}
 	paused, err := s.cut.leadFrame(f)
 	if paused {
-		s.jumper = 0
+		s.jumper = f.Track
 	}
 	return !paused, err
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -122,7 +121,7 @@ func write(p *hls.Packager, epoch int64, it item) error {
 // A viewer follows a stream as a strict player does: every snapshot through the
 // checker, every part and segment fetched by the names that the playlist gives.
 type viewer struct {
-	t       testing.TB
+	t       fataler
 	check   *hlscheck.Checker
 	window  *hls.Window
 	last    *hls.Snapshot
@@ -132,7 +131,7 @@ type viewer struct {
 	longest time.Duration
 }
 
-func newViewer(t testing.TB, w *hls.Window, o hlscheck.Options) *viewer {
+func newViewer(t fataler, w *hls.Window, o hlscheck.Options) *viewer {
 	return &viewer{t: t, check: hlscheck.New(o), window: w, files: map[string][]byte{}}
 }
 
@@ -230,4 +229,11 @@ func run(target int) hls.OpenOptions {
 
 const farAhead = 1 << 40 // a mark that hides nothing
 
-func codecs(ts string) string { return strings.ReplaceAll(ts, ",", " ") }
+// A fataler is a *testing.T or a *rapid.T.
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Logf(format string, args ...any)
+}

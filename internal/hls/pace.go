@@ -38,6 +38,15 @@ func (p *pace) saw(ticks int64) {
 	}
 }
 
+// slack is by how much the frames of one part may differ from as many times
+// frame: the rounding of timestamps, and the error of a rate that is measured.
+func (p *pace) slack() time.Duration {
+	if p.announced > 0 && p.frame() == p.announced {
+		return time.Millisecond
+	}
+	return 5 * time.Millisecond / 2
+}
+
 // frame is the expected duration of the next frame in ticks; 0: unknown yet.
 func (p *pace) frame() int64 {
 	if p.fixed || p.n == 0 {
@@ -84,13 +93,13 @@ const fill = 85
 
 // choosePartTarget returns PART-TARGET for frames of that duration: want if
 // whole frames fill it, else as many frames as come closest, with headroom
-// (design section 5, Parts). It is not above limit, the target duration.
-func choosePartTarget(want, frame, limit time.Duration) time.Duration {
+// (design section 5, Parts). slack is what timestamps may be off over a part.
+// The result is not above limit, the target duration.
+func choosePartTarget(want, frame, slack, limit time.Duration) time.Duration {
 	if frame <= 0 {
 		return min(want, limit)
 	}
-	// A millisecond more than needed, for timestamps that are rounded.
-	if k := want / frame; k > 0 && k*frame >= want*fill/100+time.Millisecond {
+	if k := (want - slack) / frame; k > 0 && k*frame >= want*fill/100+slack {
 		return min(want, limit)
 	}
 	k := max(1, (want+frame/2)/frame)

@@ -1,0 +1,690 @@
+package hls_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tally/internal/hls"
+	"tally/internal/hls/hlscheck"
+	"tally/internal/livestream"
+	"tally/internal/media"
+)
+
+// A stage is one stream in virtual time.
+type stage struct {
+	t        *testing.T
+	registry *hls.Registry
+	p        *hls.Packager
+	v        *viewer
+	began    time.Time
+}
+
+// onStage runs f in a bubble with an open run.
+func onStage(t *testing.T, c hls.Config, o hls.OpenOptions, f func(*stage)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{t: t, registry: hls.NewRegistry(c), began: time.Now()}
+		s.p = s.registry.Open(o)
+		s.v = newViewer(t, s.stream().Window(), hlscheck.Options{})
+		f(s)
+		s.registry.Close()
+		s.v.done()
+	})
+}
+
+func (s *stage) stream() *hls.Stream { return s.registry.Stream("play") }
+
+func (s *stage) begin(epoch int64) {
+	s.p.Begin(epoch)
+	s.p.Mark(farAhead, farAhead)
+}
+
+// send writes items in their own time from now on.
+func (s *stage) send(epoch int64, items []item) {
+	s.t.Helper()
+	start := time.Now()
+	for _, it := range items {
+		time.Sleep(it.at - time.Since(start))
+		if err := write(s.p, epoch, it); err != nil {
+			s.t.Fatal(err)
+		}
+		s.v.look()
+	}
+}
+
+func (s *stage) playlist() string {
+	s.t.Helper()
+	s.v.look()
+	b := s.v.window.Current().Playlist(false, false)
+	if b == nil {
+		s.t.Fatal("nothing is listed")
+	}
+	return string(b.Data)
+}
+
+func (s *stage) wantState(want hls.State) {
+	s.t.Helper()
+	if got := s.stream().State(); got != want {
+		s.t.Errorf("the stream is %v, want %v", got, want)
+	}
+}
+
+// count tells how often a tag stands in the playlist.
+func count(text, tag string) int { return strings.Count(text, "\n#"+tag) }
+
+var av = synth{fps: 30, gop: 30, rate: 48000, announces: 1, length: 3 * time.Second}
+
+func TestFirstPartMakesItPlayable(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		s.wantState(hls.Starting)
+		s.begin(1)
+		s.p.Expect(1, true, true)
+		if _, err := s.v.window.Wait(s.t.Context(), hls.Position{MSN: 1, Part: 0}); !errors.Is(err, hls.ErrStarting) {
+			t.Errorf("waiting before anything is listed: %v", err)
+		}
+		changed := s.registry.Changed("play")
+		var at time.Duration
+		for _, it := range av.items(t) {
+			time.Sleep(it.at - time.Since(s.began))
+			if err := write(s.p, 1, it); err != nil {
+				t.Fatal(err)
+			}
+			if s.p.Progress().Playable {
+				at = time.Since(s.began)
+				break
+			}
+		}
+		// Ten frames: the tenth is sent after 300 ms and is not waited past.
+		if at != 300*time.Millisecond {
+			t.Errorf("playable after %v, want 300 ms", at)
+		}
+		s.wantState(hls.Live)
+		select {
+		case <-changed:
+		default:
+			t.Error("nobody was told")
+		}
+		got := s.playlist()
+		want := "seg-1-1.m4s\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"part-1-1.m4s\"\n"
+		if !strings.HasSuffix(got, want) || count(got, "EXTINF") != 1 || count(got, "EXT-X-PART:") != 1 {
+			t.Errorf("want one segment of one part, ending with\n%s\ngot\n%s", want, got)
+		}
+	})
+}
+
+// Without onMetaData a second track is waited for, one second of arrival.
+func TestTrackWait(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		expect       bool
+		video, audio bool // as announced
+		hasAudio     bool
+		playable     time.Duration
+	}{
+		{"nothing announced, both come", false, false, false, true, 300 * time.Millisecond},
+		{"nothing announced, video alone", false, false, false, false, time.Second},
+		{"video announced, video alone", true, true, false, false, 300 * time.Millisecond},
+		{"audio announced, does not come", true, true, true, false, time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			onStage(t, hls.Config{}, run(2), func(s *stage) {
+				s.begin(1)
+				if c.expect {
+					s.p.Expect(1, c.video, c.audio)
+				}
+				src := av
+				if !c.hasAudio {
+					src.rate = 0
+				}
+				for _, it := range src.items(t) {
+					time.Sleep(it.at - time.Since(s.began))
+					if err := write(s.p, 1, it); err != nil {
+						t.Fatal(err)
+					}
+					if s.p.Progress().Playable {
+						break
+					}
+				}
+				if at := time.Since(s.began); at != c.playable {
+					t.Errorf("playable after %v, want %v", at, c.playable)
+				}
+				s.v.look()
+			})
+		})
+	}
+}
+
+func TestReconnect(t *testing.T) {
+	onStage(t, hls.Config{Window: time.Minute}, run(2), func(s *stage) {
+		s.begin(1)
+		s.send(1, av.items(t))
+		before := s.p.Progress()
+		s.p.Lost(1)
+		s.wantState(hls.Reconnecting)
+		if err := write(s.p, 1, av.items(t)[5]); !errors.Is(err, livestream.ErrStale) {
+			t.Errorf("a frame after the loss: %v", err)
+		}
+		// Everything received is listed: three seconds of it.
+		s.playlist()
+		if got := s.v.media.Length(); got < 2900*time.Millisecond || got > 3100*time.Millisecond || s.v.media.Open() != nil {
+			t.Errorf("%v listed after the loss, want 3 s in whole segments", got)
+		}
+		hint := s.v.window.Current().NextPart
+		held := make(chan error, 1)
+		go func() {
+			_, err := s.v.window.WaitPart(s.t.Context(), 1, hint)
+			held <- err
+		}()
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		select {
+		case err := <-held:
+			t.Fatalf("the hinted part was answered while nobody publishes: %v", err)
+		default:
+		}
+		s.begin(2)
+		if err := <-held; !errors.Is(err, livestream.ErrNotFound) {
+			t.Errorf("the hint of the lost publisher: %v", err)
+		}
+		s.wantState(hls.Reconnecting)
+		again := av
+		again.start = 500 * time.Second // a clock of its own
+		s.send(2, again.items(t))
+		s.wantState(hls.Live)
+		got := s.playlist()
+		if count(got, "EXT-X-DISCONTINUITY\n") != 1 || count(got, "EXT-X-MAP") != 1 {
+			t.Errorf("want one discontinuity and the same map:\n%s", got)
+		}
+		after := s.p.Progress()
+		if after.MSN <= before.MSN || after.Discontinuity != before.Discontinuity+1 {
+			t.Errorf("numbers went from %+v to %+v", before, after)
+		}
+		if s.p.WriteFrame(1, media.Frame{}) != livestream.ErrStale {
+			t.Error("the older epoch may write")
+		}
+	})
+}
+
+// A publisher takes over without the one before having been lost.
+func TestTakeover(t *testing.T) {
+	onStage(t, hls.Config{Window: time.Minute}, run(2), func(s *stage) {
+		s.begin(1)
+		s.send(1, av.items(t))
+		s.begin(2)
+		other := av
+		other.config = avc1080p
+		s.send(2, other.items(t))
+		got := s.playlist()
+		if count(got, "EXT-X-DISCONTINUITY\n") != 1 || count(got, "EXT-X-MAP") != 2 || !strings.Contains(got, "init-2-1.mp4") {
+			t.Errorf("want one discontinuity and a new map:\n%s", got)
+		}
+	})
+}
+
+func TestChangedParameters(t *testing.T) {
+	onStage(t, hls.Config{Window: time.Minute}, run(2), func(s *stage) {
+		s.begin(1)
+		s.send(1, av.items(t))
+		same := av
+		same.start = 3 * time.Second
+		s.send(1, same.items(t)) // the same sequence headers again
+		if got := s.playlist(); count(got, "EXT-X-DISCONTINUITY\n") != 0 {
+			t.Errorf("a repeated configuration makes a discontinuity:\n%s", got)
+		}
+		other := av
+		other.start, other.config = 6*time.Second, avc1080p
+		s.send(1, other.items(t))
+		got := s.playlist()
+		if count(got, "EXT-X-DISCONTINUITY\n") != 1 || count(got, "EXT-X-MAP") != 2 {
+			t.Errorf("want one discontinuity and a new map:\n%s", got)
+		}
+		if m := string(s.v.window.Current().AppendMultivariant(nil, "x/index.m3u8")); !strings.Contains(m, "RESOLUTION=1920x1080") {
+			t.Errorf("multivariant playlist\n%s", m)
+		}
+	})
+}
+
+// Audio that comes too late for the first init section gets one with it.
+func TestLateAudio(t *testing.T) {
+	onStage(t, hls.Config{Window: time.Minute}, run(2), func(s *stage) {
+		s.begin(1)
+		alone := av
+		alone.rate = 0
+		s.send(1, alone.items(t))
+		all := av
+		all.start = 3 * time.Second
+		s.send(1, all.items(t))
+		got := s.playlist()
+		if count(got, "EXT-X-DISCONTINUITY\n") != 1 || count(got, "EXT-X-MAP") != 2 {
+			t.Errorf("want one discontinuity and a new map:\n%s", got)
+		}
+		if m := string(s.v.window.Current().AppendMultivariant(nil, "")); !strings.Contains(m, `CODECS="avc1.64001f,mp4a.40.2"`) {
+			t.Errorf("multivariant playlist\n%s", m)
+		}
+	})
+}
+
+// A jump of the encoder's clock is flagged on each track, and is one.
+func TestClockJump(t *testing.T) {
+	for _, first := range []media.TrackID{media.VideoTrack, media.AudioTrack} {
+		onStage(t, hls.Config{Window: time.Minute}, run(2), func(s *stage) {
+			s.begin(1)
+			s.send(1, av.items(t))
+			jumped := av
+			jumped.start = 1000 * time.Second
+			items := jumped.items(t)
+			if first == media.AudioTrack {
+				items = slices.Delete(items, 2, 3) // the picture that is sent before it
+			}
+			flagged := map[media.TrackID]bool{}
+			for i := range items {
+				if f := &items[i].frame; items[i].track == nil && !flagged[f.Track] && (len(flagged) > 0 || f.Track == first) {
+					f.Discontinuity, flagged[f.Track] = true, true
+				}
+			}
+			s.send(1, items)
+			if got := s.playlist(); count(got, "EXT-X-DISCONTINUITY\n") != 1 {
+				t.Errorf("track %d jumps first: want one discontinuity:\n%s", first, got)
+			}
+		})
+	}
+}
+
+// A pause of both tracks is bridged when it is short, and cut when it is long.
+func TestPause(t *testing.T) {
+	for _, c := range []struct {
+		pause time.Duration
+		cuts  int
+	}{{200 * time.Millisecond, 0}, {5 * time.Second, 1}} {
+		onStage(t, hls.Config{Window: time.Minute}, run(2), func(s *stage) {
+			// The clip ends inside a part.
+			src := av
+			src.rate, src.length = 0, 2900*time.Millisecond
+			s.begin(1)
+			s.p.Expect(1, true, false)
+			s.send(1, src.items(t))
+			next := src
+			next.start = src.length + c.pause
+			s.send(1, shift(next.items(t), c.pause))
+			got := s.playlist()
+			if n := count(got, "EXT-X-DISCONTINUITY\n"); n != c.cuts {
+				t.Errorf("a pause of %v makes %d discontinuities, want %d:\n%s", c.pause, n, c.cuts, got)
+			}
+		})
+	}
+}
+
+// The picture stands still, the sound goes on: so does the playlist, with no
+// part too long, and the picture comes back where it belongs.
+func TestVideoStalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := hls.NewRegistry(hls.Config{Window: time.Minute})
+		p := r.Open(run(2))
+		// With no picture in a part nothing but audio can tell its length.
+		v := newViewer(t, r.Stream("play").Window(), hlscheck.Options{Ignore: []string{"media-duration", "tfdt-continuity"}})
+		p.Begin(1)
+		p.Mark(farAhead, farAhead)
+		src := av
+		src.length = 10 * time.Second
+		start := time.Now()
+		edges := map[int]int64{}
+		for _, it := range src.items(t) {
+			if it.track == nil && it.frame.Track == media.VideoTrack && it.at > 3100*time.Millisecond && it.at < 6*time.Second {
+				continue
+			}
+			time.Sleep(it.at - time.Since(start))
+			if err := write(p, 1, it); err != nil {
+				t.Fatal(err)
+			}
+			v.look()
+			edges[int(time.Since(start)/time.Second)] = v.window.Current().NextPart
+		}
+		p.End(false)
+		v.look()
+		v.done()
+		for sec := 3; sec < 6; sec++ {
+			if n := edges[sec] - edges[sec-1]; n < 2 {
+				t.Errorf("%d parts in second %d", n, sec)
+			}
+		}
+		if n := count(v.texts[len(v.texts)-1], "EXT-X-DISCONTINUITY\n"); n != 0 {
+			t.Errorf("%d discontinuities", n)
+		}
+		if got := v.media.Length(); got < 9900*time.Millisecond || got > 10100*time.Millisecond {
+			t.Errorf("%v listed of 10 s", got)
+		}
+		r.Close()
+	})
+}
+
+func TestMarkHidesNumbers(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		s.p.Begin(1)
+		s.send(1, av.items(t))
+		if s.p.Progress().Playable || s.v.window.Current().Listed() {
+			t.Error("listed, though no number is durable")
+		}
+		s.p.Mark(1, 0)
+		s.v.look()
+		if snap := s.v.window.Current(); !s.p.Progress().Playable || snap.LastMSN != 1 || snap.OpenParts != 0 || snap.NextPart != 1 {
+			t.Errorf("mark 1 lists up to %d, %d parts, hint %d", snap.LastMSN, snap.OpenParts, snap.NextPart)
+		}
+		s.wantState(hls.Live)
+		s.p.Mark(2, 0)
+		s.v.look()
+		if snap := s.v.window.Current(); snap.LastMSN != 2 {
+			t.Errorf("mark 2 lists up to %d", snap.LastMSN)
+		}
+		s.p.Mark(farAhead, farAhead)
+	})
+}
+
+func TestRestartGoesOnBehindTheMark(t *testing.T) {
+	o := run(2)
+	o.Run.MSNMark, o.Run.DiscontinuityMark, o.Run.PartTarget = 50, 3, 250*time.Millisecond
+	onStage(t, hls.Config{}, o, func(s *stage) {
+		if p := s.p.Progress(); p.MSN != 50 || p.Discontinuity != 3 {
+			t.Errorf("progress before media: %+v", p)
+		}
+		s.v.check = hlscheck.New(hlscheck.Options{Ignore: []string{"part-85"}}) // 250 ms suit no 30 fps
+		s.begin(7)
+		s.send(7, av.items(t))
+		got := s.playlist()
+		for _, want := range []string{"#EXT-X-MEDIA-SEQUENCE:51\n", "#EXT-X-DISCONTINUITY-SEQUENCE:3\n", "\n#EXT-X-DISCONTINUITY\n",
+			"PART-TARGET=0.25\n", "seg-7-51.m4s"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("no %q in\n%s", want, got)
+			}
+		}
+	})
+}
+
+func TestCleanEndLingers(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		s.begin(1)
+		s.send(1, av.items(t))
+		s.p.End(true)
+		s.wantState(hls.Ended)
+		if got := s.playlist(); count(got, "EXT-X-ENDLIST") != 0 {
+			t.Error("ENDLIST at once")
+		}
+		time.Sleep(10*time.Second - time.Nanosecond)
+		if s.v.window.Current().Ended {
+			t.Error("ENDLIST too early")
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if got := s.playlist(); !s.v.window.Current().Ended || !strings.HasSuffix(got, "#EXT-X-ENDLIST\n") || strings.Contains(got, "HINT") {
+			t.Errorf("10 s after the end:\n%s", got)
+		}
+		if snap, err := s.v.window.Wait(s.t.Context(), hls.Position{MSN: 500, Part: -1}); !errors.Is(err, hls.ErrEnded) || snap == nil {
+			t.Errorf("a reload of the ended playlist: %v, %v", snap, err)
+		}
+		if s.registry.Run("play", "run") == nil {
+			t.Error("forgotten at once")
+		}
+		time.Sleep(12 * time.Second)
+		synctest.Wait()
+		if s.stream() != nil || s.registry.Run("play", "run") != nil {
+			t.Error("not forgotten after one window")
+		}
+	})
+}
+
+func TestStopEndsAtOnce(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		s.begin(1)
+		src := av
+		src.rate = 0
+		s.p.Expect(1, true, false)
+		s.send(1, src.items(t))
+		waiting := make(chan error)
+		go func() {
+			_, err := s.v.window.Wait(s.t.Context(), hls.Position{MSN: s.v.window.Current().LastMSN + 2, Part: -1})
+			waiting <- err
+		}()
+		synctest.Wait()
+		s.p.End(false)
+		if err := <-waiting; !errors.Is(err, hls.ErrEnded) {
+			t.Errorf("the waiting reload got %v", err)
+		}
+		if got := s.playlist(); !strings.HasSuffix(got, "#EXT-X-ENDLIST\n") {
+			t.Errorf("no ENDLIST:\n%s", got)
+		}
+		if err := s.p.WriteFrame(1, media.Frame{}); !errors.Is(err, livestream.ErrStale) {
+			t.Errorf("a frame after the end: %v", err)
+		}
+		s.p.End(false)
+	})
+}
+
+func TestNeverPlayableIsForgotten(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		s.begin(1)
+		w := s.stream().Window()
+		waiting := make(chan error)
+		go func() {
+			_, err := w.WaitListed(s.t.Context())
+			waiting <- err
+		}()
+		synctest.Wait()
+		s.p.End(true)
+		if err := <-waiting; !errors.Is(err, hls.ErrEnded) {
+			t.Errorf("who waited for a first segment got %v", err)
+		}
+		if s.stream() != nil {
+			t.Error("an empty run stays")
+		}
+	})
+}
+
+// A new session before the ENDLIST continues the run.
+func TestNextSessionContinuesTheRun(t *testing.T) {
+	onStage(t, hls.Config{Window: time.Minute}, run(2), func(s *stage) {
+		s.begin(1)
+		s.send(1, av.items(t))
+		s.p.End(true)
+		old := s.p
+		time.Sleep(9 * time.Second)
+		o := run(2)
+		o.SessionID = "second"
+		s.p = s.registry.Open(o)
+		s.wantState(hls.Starting)
+		if s.stream().SessionID() != "second" || s.p.Progress().Playable || s.p.Progress().KeyframeSeen {
+			t.Errorf("session %s, progress %+v", s.stream().SessionID(), s.p.Progress())
+		}
+		old.End(false) // too late to matter
+		s.begin(2)
+		time.Sleep(5 * time.Second)
+		s.send(2, av.items(t))
+		s.wantState(hls.Live)
+		got := s.playlist()
+		if count(got, "EXT-X-DISCONTINUITY\n") != 1 || count(got, "EXT-X-ENDLIST") != 0 || !s.p.Progress().Playable {
+			t.Errorf("want one discontinuity, no end:\n%s", got)
+		}
+	})
+}
+
+func TestCloseWaitsForTimers(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		s.begin(1)
+		s.send(1, av.items(t))
+		s.p.End(true)
+		s.registry.Close()
+		time.Sleep(time.Minute)
+		if s.v.window.Current().Ended {
+			t.Error("a closed registry ended a playlist")
+		}
+		if s.registry.Open(run(2)).Begin(2); s.stream() == nil {
+			t.Error("no stream after Close")
+		}
+	})
+}
+
+func TestBitrateTooHigh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := hls.NewRegistry(hls.Config{RingBytes: 1 << 20})
+		defer r.Close()
+		p := r.Open(run(2))
+		p.Begin(1)
+		p.Mark(farAhead, farAhead)
+		p.Expect(1, true, true)
+		src := av
+		src.bytes, src.length = 10000, time.Minute // 2.6 Mbit/s: 6 s are 2 MB
+		var err error
+		for _, it := range src.items(t) {
+			if err = write(p, 1, it); err != nil {
+				break
+			}
+		}
+		var reasoned interface{ Reason() livestream.Reason }
+		if !errors.As(err, &reasoned) || reasoned.Reason().Code != livestream.BitrateTooHigh {
+			t.Fatalf("got %v, want BITRATE_TOO_HIGH", err)
+		}
+		t.Log(err)
+		p.End(false)
+		time.Sleep(time.Minute)
+	})
+}
+
+// The cap shortens the list before it ends the broadcast.
+func TestByteCapShortensTheList(t *testing.T) {
+	onStage(t, hls.Config{RingBytes: 5 << 19}, run(2), func(s *stage) {
+		src := av
+		src.bytes, src.length = 8000, 40*time.Second // 2.1 Mbit/s: 6 s are 1.6 MB, 12 s are 3.2 MB
+		s.begin(1)
+		s.send(1, src.items(t))
+		if got := s.v.media.Length(); got < 6*time.Second || got > 11*time.Second {
+			t.Errorf("%v listed, want 6 s to 11 s", got)
+		}
+		s.p.End(false)
+	})
+}
+
+// What leaves the list can be fetched a while longer, then no more.
+func TestFetchableAfterLeaving(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		src := av
+		src.length = 40 * time.Second
+		s.begin(1)
+		left := map[int64]time.Time{} // MSN: when it was listed last
+		kept := map[int64]time.Duration{}
+		start := time.Now()
+		for _, it := range src.items(t) {
+			time.Sleep(it.at - time.Since(start))
+			if err := write(s.p, 1, it); err != nil {
+				t.Fatal(err)
+			}
+			s.v.look()
+			snap := s.v.window.Current()
+			for msn := snap.FirstMSN; snap.Listed() && msn <= snap.LastMSN; msn++ {
+				left[msn] = time.Now()
+			}
+			for msn, last := range left {
+				if snap.Segment(1, msn) != nil {
+					kept[msn] = time.Since(last)
+				}
+			}
+		}
+		if n := len(left); n < 30 {
+			t.Fatalf("%d segments", n)
+		}
+		for msn := int64(1); msn < 15; msn++ {
+			if kept[msn] < 1900*time.Millisecond || kept[msn] > 5*time.Second {
+				t.Errorf("segment %d was kept %v after it left the list, want 2 s or little more", msn, kept[msn])
+			}
+		}
+		if got := s.v.media.Length(); got < 12*time.Second || got > 15*time.Second {
+			t.Errorf("%v listed, want the window of 12 s", got)
+		}
+		s.p.End(false)
+	})
+}
+
+func TestWait(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		s.begin(1)
+		src := av
+		src.length = 3400 * time.Millisecond // segments 1 (one part), 2 and 3 are whole; 4 has one part
+		s.send(1, src.items(t))
+		snap := s.v.window.Current()
+		if snap.LastMSN != 3 || snap.OpenParts != 1 || len(snap.Segment(1, 3).Parts) != 3 {
+			t.Fatalf("the test is about another playlist: last %d, %d parts open\n%s", snap.LastMSN, snap.OpenParts, s.playlist())
+		}
+		for _, c := range []struct {
+			name string
+			want hls.Position
+			err  error
+		}{
+			{"a segment that is there", hls.Position{MSN: 3, Part: -1}, nil},
+			{"one long gone", hls.Position{MSN: 0, Part: -1}, nil},
+			{"a part that is there", hls.Position{MSN: 4, Part: 0}, nil},
+			{"a part past the end of its segment: the next one's first", hls.Position{MSN: 3, Part: 99}, nil},
+			{"the next part", hls.Position{MSN: 4, Part: 1}, context.DeadlineExceeded},
+			{"the open segment", hls.Position{MSN: 4, Part: -1}, context.DeadlineExceeded},
+			{"two ahead", hls.Position{MSN: 5, Part: -1}, context.DeadlineExceeded},
+			{"three ahead", hls.Position{MSN: 6, Part: -1}, hls.ErrTooFar},
+			{"up to the advance part limit", hls.Position{MSN: 4, Part: 9}, context.DeadlineExceeded},
+			{"past the advance part limit", hls.Position{MSN: 4, Part: 10}, hls.ErrTooFar},
+		} {
+			ctx, cancel := context.WithTimeout(s.t.Context(), time.Second)
+			got, err := s.v.window.Wait(ctx, c.want)
+			cancel()
+			if !errors.Is(err, c.err) || (err == nil) != (got != nil) {
+				t.Errorf("%s: %v, want %v", c.name, err, c.err)
+			}
+		}
+		if _, err := s.v.window.WaitPart(s.t.Context(), 1, snap.NextPart+1); !errors.Is(err, livestream.ErrNotFound) {
+			t.Errorf("a part beyond the hint: %v", err)
+		}
+		if p, err := s.v.window.WaitPart(s.t.Context(), 1, 0); err != nil || p.Counter != 0 {
+			t.Errorf("the first part: %v, %v", p, err)
+		}
+	})
+}
+
+// A held request is answered by the part it waits for, the moment that is there.
+func TestWaitEndsWithThePart(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		s.begin(1)
+		src := av
+		src.length = 1500 * time.Millisecond
+		s.send(1, src.items(t))
+		snap := s.v.window.Current()
+		type answer struct {
+			at time.Time
+			s  *hls.Snapshot
+			p  *hls.Part
+		}
+		answers := make(chan answer, 2)
+		want := hls.Position{MSN: snap.LastMSN + 1, Part: snap.OpenParts}
+		go func() {
+			got, err := s.v.window.Wait(s.t.Context(), want)
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- answer{at: time.Now(), s: got}
+		}()
+		go func() {
+			p, err := s.v.window.WaitPart(s.t.Context(), 1, snap.NextPart)
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- answer{at: time.Now(), p: p}
+		}()
+		more := src
+		more.start = src.length
+		s.send(1, more.items(t))
+		for range 2 {
+			a := <-answers
+			if a.s != nil && !a.s.Has(want) || a.p != nil && a.p.Counter != snap.NextPart {
+				t.Errorf("answered with something else: %+v", a)
+			}
+		}
+	})
+}
