@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tally/internal/hls/player"
@@ -16,6 +17,7 @@ import (
 type audience struct {
 	players []*player.Player
 	logs    [][]arrival // each appended to by its player's goroutine only
+	leaving atomic.Bool // each player ends after its next part
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 
@@ -29,19 +31,21 @@ func gather(ctx context.Context, url string, n int, spread time.Duration) *audie
 	ctx, cancel := context.WithCancel(ctx)
 	a := &audience{logs: make([][]arrival, n), stop: cancel}
 	for i := range n {
-		a.players = append(a.players, player.New(player.Options{
+		ctx, end := context.WithCancel(ctx)
+		p := player.New(player.Options{
 			URL: url, LowLatency: true, Lean: true,
 			OnPart: func(p player.PartInfo) {
 				a.logs[i] = append(a.logs[i], arrival{path.Base(p.URI), p.Arrived, p.Size, p.Duration})
+				if a.leaving.Load() {
+					end()
+				}
 			},
-		}))
-	}
-	for i, p := range a.players {
+		})
+		a.players = append(a.players, p)
 		delay := spread * time.Duration(i) / time.Duration(n)
 		a.wg.Go(func() {
-			select {
-			case <-time.After(delay):
-			case <-ctx.Done():
+			defer end()
+			if pause(ctx, delay) != nil {
 				return
 			}
 			if _, err := p.Run(ctx); err != nil {
@@ -65,10 +69,18 @@ func (a *audience) requests() int64 {
 	return n
 }
 
-// leave ends all players and waits for them.
+// leaveTime is how long players have to end between two parts.
+const leaveTime = 3 * time.Second
+
+// leave ends all players and waits for them. Each ends behind a part rather
+// than amid one: what is half read when a connection breaks, the server has
+// long written and counted.
 func (a *audience) leave() {
-	a.stop()
+	a.leaving.Store(true)
+	t := time.AfterFunc(leaveTime, a.stop)
 	a.wg.Wait()
+	t.Stop()
+	a.stop()
 }
 
 // A comfort is how playback went, summed over an audience.

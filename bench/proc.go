@@ -37,27 +37,63 @@ func readUsage(pid int) (usage, error) {
 	return u, err
 }
 
-// parseStat returns utime + stime of a line of /proc/PID/stat. The command's
-// name, in parentheses, may itself hold blanks and parentheses.
-func parseStat(line string) (time.Duration, error) {
+// parseStat returns utime + stime of a line of /proc/PID/stat.
+func parseStat(line string) (time.Duration, error) { return sumStat(line, 14, 15) }
+
+// sumStat adds up fields of a line of /proc/PID/stat that count ticks, numbered
+// from 1 as in man 5 proc. The command's name, in parentheses, may itself hold
+// blanks and parentheses.
+func sumStat(line string, fields ...int) (time.Duration, error) {
 	end := strings.LastIndexByte(line, ')')
 	if end < 0 {
 		return 0, fmt.Errorf("stat without a command: %q", line)
 	}
 	f := strings.Fields(line[end+1:]) // f[0] is field 3, the state
-	const utime, stime = 14 - 3, 15 - 3
-	if len(f) <= stime {
-		return 0, fmt.Errorf("stat with %d fields after the command", len(f))
+	var sum time.Duration
+	for _, n := range fields {
+		if n-3 >= len(f) {
+			return 0, fmt.Errorf("stat with %d fields after the command", len(f))
+		}
+		v, err := strconv.ParseInt(f[n-3], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("stat field %d: %w", n, err)
+		}
+		sum += time.Duration(v) * tick
 	}
-	u, err := strconv.ParseInt(f[utime], 10, 64)
+	return sum, nil
+}
+
+// cpuOfMachine is the CPU time that all programs have taken since boot, and what
+// a hypervisor took from all.
+func cpuOfMachine() (time.Duration, error) {
+	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return 0, fmt.Errorf("stat utime: %w", err)
+		return 0, err
 	}
-	s, err := strconv.ParseInt(f[stime], 10, 64)
+	line, _, _ := strings.Cut(string(text), "\n")
+	f := strings.Fields(line) // cpu user nice system idle iowait irq softirq steal …
+	if len(f) < 9 || f[0] != "cpu" {
+		return 0, fmt.Errorf("/proc/stat begins with %q", line)
+	}
+	var sum time.Duration
+	for _, i := range []int{1, 2, 3, 8} {
+		n, err := strconv.ParseInt(f[i], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/stat: %w", err)
+		}
+		sum += time.Duration(n) * tick
+	}
+	return sum, nil
+}
+
+// cpuOfBench is the CPU time of this process and of the children it has waited
+// for.
+func cpuOfBench() (time.Duration, error) {
+	stat, err := os.ReadFile("/proc/self/stat")
 	if err != nil {
-		return 0, fmt.Errorf("stat stime: %w", err)
+		return 0, err
 	}
-	return time.Duration(u+s) * tick, nil
+	return sumStat(string(stat), 14, 15, 16, 17)
 }
 
 // parseRollup returns the resident bytes, and those that are anonymous, of
@@ -99,4 +135,29 @@ func machine() string {
 	}
 	version, _, _ := strings.Cut(strings.TrimSpace(string(release)), "-")
 	return fmt.Sprintf("%d cores, %s, Linux %s", cores(), model, version)
+}
+
+// A noise measures what other programs take while one scenario runs.
+type noise struct {
+	began        time.Time
+	machine, own time.Duration
+}
+
+func startNoise() (n noise, err error) {
+	n.began = time.Now()
+	if n.machine, err = cpuOfMachine(); err == nil {
+		n.own, err = cpuOfBench()
+	}
+	return n, err
+}
+
+// percent is the other programs' share of all cores, once the scenario's
+// children have been waited for.
+func (n noise) percent() (float64, error) {
+	now, err := startNoise()
+	if err != nil {
+		return 0, err
+	}
+	others := (now.machine - n.machine) - (now.own - n.own)
+	return max(0, percent(others, now.began.Sub(n.began))/float64(cores())), nil
 }

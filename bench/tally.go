@@ -172,13 +172,17 @@ func (t *tally) active(ctx context.Context, id string) (truth, string, bool) {
 // session asks for one session, ended or not.
 func (t *tally) session(ctx context.Context, id string) (truth, error) {
 	var d struct {
-		Session struct {
-			IngestSeconds number `json:"ingest_seconds"`
-			ViewerSeconds number `json:"viewer_seconds"`
-		}
+		IngestSeconds *number `json:"ingest_seconds"`
+		ViewerSeconds *number `json:"viewer_seconds"`
 	}
 	err := t.call(ctx, "GET", "/livestreams/sessions/"+id, nil, &d)
-	return truth{"", float64(d.Session.IngestSeconds), float64(d.Session.ViewerSeconds)}, err
+	if err != nil {
+		return truth{}, err
+	}
+	if d.IngestSeconds == nil || d.ViewerSeconds == nil {
+		return truth{}, fmt.Errorf("session %s: the answer holds no seconds", id)
+	}
+	return truth{"", float64(*d.IngestSeconds), float64(*d.ViewerSeconds)}, nil
 }
 
 // profile saves a CPU profile of the next while, as `go tool pprof` reads it.
