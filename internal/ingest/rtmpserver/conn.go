@@ -122,7 +122,8 @@ func (c *conn) watch() {
 	c.stopWaiting()
 	c.s.stats.Publishing.Add(1)
 	c.nc.SetReadDeadline(time.Time{}) // from here on the media idle clock counts
-	c.unwatch = context.AfterFunc(c.pub.Context(), func() { c.nc.SetReadDeadline(time.Unix(1, 0)) })
+	// Writes too: a peer that reads nothing must not hold up its own end.
+	c.unwatch = context.AfterFunc(c.pub.Context(), func() { c.nc.SetDeadline(time.Unix(1, 0)) })
 }
 
 func (c *conn) stopWatching() {
