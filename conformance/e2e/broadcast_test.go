@@ -1,0 +1,292 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tally/conformance"
+	v6 "tally/conformance/v6"
+	v7 "tally/conformance/v7"
+)
+
+// TestBroadcast is the seed: 30 s of H.264 and AAC, asked about by every
+// official client while it goes on, watched by ffprobe and Chromium.
+func TestBroadcast(t *testing.T) {
+	b := serve(t).create()
+	if got := b.status(); got != "404" {
+		t.Fatalf("before the publish the active session is %q, want 404", got)
+	}
+	encoder := b.publish(30)
+	statuses := b.follow("LIVE", 15*time.Second)
+	if !slices.Equal(statuses, []string{"404", "INVOKED", "LIVE"}) && !slices.Equal(statuses, []string{"INVOKED", "LIVE"}) {
+		t.Errorf("on the way to LIVE the API showed %v", statuses)
+	}
+	started := time.Now()
+	p := play(t, b.playback, 22)
+
+	probe := exec.Command("ffprobe", "-v", "error", "-count_frames", "-read_intervals", "%+4", "-show_entries", "stream=codec_name,nb_read_frames", "-of", "json", b.playback)
+	said, err := probe.CombinedOutput()
+	if text := string(said); err != nil || !strings.Contains(text, "h264") || !strings.Contains(text, "aac") {
+		t.Errorf("ffprobe: %v\n%s", err, text)
+	}
+
+	b.checkClients()
+	all := p.wait()
+	if d := advanced(all); d < 18*time.Second {
+		t.Errorf("Chromium played %v of 22 s; last: %+v", d, all[len(all)-1])
+	}
+	last := all[len(all)-1]
+	if last.Fatal != "" {
+		t.Errorf("hls.js gave up: %s after %v", last.Fatal, last.Errors)
+	}
+	ls := latencies(all)
+	t.Logf("Chromium: advanced %v, %d stalls, latency p50 %.2f s, max %.2f s, errors %v", advanced(all), last.Stalls, ls[len(ls)/2], ls[len(ls)-1], last.Errors)
+
+	encoder.Wait()
+	ended := time.Now()
+	b.await("404", 2*time.Second)
+	r := b.read()
+	if got := r["by_id.livestream.status"]; got != "IDLE" {
+		t.Errorf("after the clean end the status is %v, want IDLE", got)
+	}
+	// Ledgers: the encoder was on for 30 s; the browser was given what it played
+	// and what it still held, ffprobe 4 s and what it read ahead.
+	ingest, viewed := r["by_id.session.ingest_seconds"].(float64), r["by_id.session.viewer_seconds"].(float64)
+	if ingest < 29 || ingest > 31 {
+		t.Errorf("ingest_seconds = %v, want 30", ingest)
+	}
+	if least, most := advanced(all).Seconds(), ended.Sub(started).Seconds()*2+8; viewed < least || viewed > most {
+		t.Errorf("viewer_seconds = %v, want %.1f to %.1f", viewed, least, most)
+	}
+	t.Logf("ingest %v s, viewed %v s", ingest, viewed)
+}
+
+// follow collects the statuses that the API shows, each once, until it shows want.
+func (b *broadcast) follow(want string, limit time.Duration) (statuses []string) {
+	b.t.Helper()
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		now := b.status()
+		if len(statuses) == 0 || statuses[len(statuses)-1] != now {
+			statuses = append(statuses, now)
+		}
+		if now == want {
+			return statuses
+		}
+	}
+	b.t.Fatalf("after %v the active session went %v, want %q", limit, statuses, want)
+	return nil
+}
+
+// declared are the fields of the active answer, and what each must be in
+// cloudflare-go and in JavaScript while the broadcast is live.
+var declared = map[string]struct {
+	goType string
+	null   bool // null on the wire while live: Go's zero value
+}{
+	"livestream.id": {"string", false}, "livestream.created_at": {"time.Time", false}, "livestream.disabled": {"string", false},
+	"livestream.ingest_server": {"string", false}, "livestream.meeting_id": {"string", true}, "livestream.name": {"string", false},
+	"livestream.playback_url": {"string", false}, "livestream.status": {"string", false}, "livestream.stream_key": {"string", false},
+	"livestream.updated_at": {"time.Time", false},
+	"session.id":            {"string", false}, "session.created_at": {"time.Time", false}, "session.err_message": {"string", true},
+	"session.ingest_seconds": {"string", false}, "session.invoked_time": {"time.Time", false}, "session.livestream_id": {"string", false},
+	"session.started_time": {"time.Time", false}, "session.stopped_time": {"time.Time", true}, "session.updated_at": {"time.Time", false},
+	"session.viewer_seconds": {"string", false},
+}
+
+// checkClients reads the active session through every official client.
+func (b *broadcast) checkClients() {
+	b.t.Helper()
+	for name, do := range map[string]func() (conformance.Reading, error){
+		"cloudflare-go v6": func() (conformance.Reading, error) { return v6.Do(b.t.Context(), conformance.Read, b.target) },
+		"cloudflare-go v7": func() (conformance.Reading, error) { return v7.Do(b.t.Context(), conformance.Read, b.target) },
+	} {
+		r, err := do()
+		if err != nil {
+			b.t.Errorf("%s: %v", name, err)
+			continue
+		}
+		b.checkReading(name, r, func(v any) string { return fmt.Sprintf("%T", v) })
+	}
+	for _, version := range conformance.JSVersions {
+		r, err := conformance.JS(b.t.Context(), version, conformance.Read, b.target)
+		if err != nil {
+			b.t.Errorf("npm cloudflare %s: %v", version, err)
+			continue
+		}
+		b.checkReading("npm cloudflare "+version, r, nil)
+	}
+}
+
+func (b *broadcast) checkReading(name string, r conformance.Reading, goType func(any) string) {
+	b.t.Helper()
+	for path, want := range declared {
+		got, ok := r["active."+path]
+		if !ok {
+			b.t.Errorf("%s: %s is missing", name, path)
+			continue
+		}
+		if goType != nil && goType(got) != want.goType {
+			b.t.Errorf("%s: %s is a %T, want %s", name, path, got, want.goType)
+		}
+		if _, text := got.(string); goType == nil && !want.null && !text {
+			b.t.Errorf("%s: %s is %T, want a string", name, path, got)
+		}
+		empty := got == nil || got == "" || got == (time.Time{})
+		if empty != want.null {
+			b.t.Errorf("%s: %s is %v", name, path, got)
+		}
+	}
+	for path, want := range map[string]any{
+		"livestream.id": b.id, "session.livestream_id": b.id, "livestream.stream_key": b.key, "livestream.playback_url": b.playback,
+		"livestream.status": "LIVE", "livestream.disabled": "false", "livestream.ingest_server": "rtmp://" + b.rtmp + "/live/",
+	} {
+		if got := r["active."+path]; got != want {
+			b.t.Errorf("%s: %s is %v, want %v", name, path, got, want)
+		}
+	}
+}
+
+// TestMeeting: start, an encoder that comes a minute later, stop.
+func TestMeeting(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	meeting := s.post("/meetings", `{"title":"weekly"}`, 201)["id"].(string)
+	started := s.post("/meetings/"+meeting+"/livestreams", "", 201)
+	s.target.Livestream, s.target.Meeting = started["id"].(string), meeting
+	b := &broadcast{server: s, id: started["id"].(string), key: started["stream_key"].(string), playback: started["playback_url"].(string)}
+	if got := started["status"]; got != "INVOKED" {
+		t.Errorf("start answers status %v, want INVOKED", got)
+	}
+	time.Sleep(time.Minute) // the person at the encoder is late
+	if got := b.status(); got != "INVOKED" {
+		t.Fatalf("a minute after the start: %q, want INVOKED", got)
+	}
+	b.publish(20)
+	b.await("LIVE", 15*time.Second)
+	if r := b.read(); r["meeting_active.status"] != "LIVE" || r["active.livestream.meeting_id"] != meeting {
+		t.Errorf("the meeting's active livestream: %v, of meeting %v", r["meeting_active.status"], r["active.livestream.meeting_id"])
+	}
+	s.post("/meetings/"+meeting+"/active-livestream/stop", "", 200)
+	if got := b.status(); got != "404" {
+		t.Errorf("after the stop: %q, want 404", got)
+	}
+	if r := b.read(); r["by_id.livestream.status"] != "IDLE" {
+		t.Errorf("after the stop the livestream is %v, want IDLE", r["by_id.livestream.status"])
+	}
+}
+
+// post asks the API and returns its data.
+func (s *server) post(path, body string, want int) map[string]any {
+	s.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, s.target.Base+"/accounts/"+s.target.Account+"/realtime/kit/"+s.target.App+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+s.target.Token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var answer struct{ Data map[string]any }
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || res.StatusCode != want {
+		s.t.Fatalf("POST %s: %s, want %d (%v)", path, res.Status, want, err)
+	}
+	return answer.Data
+}
+
+// TestEncoderKilled: kill -9 of the encoder and its return, with Chromium going
+// on: the same element and Hls instance, in default configuration.
+func TestEncoderKilled(t *testing.T) {
+	b := serve(t).create()
+	first := b.publish(60)
+	b.await("LIVE", 15*time.Second)
+	p := play(t, b.playback, 40)
+	waitFor(t, "the browser to play for 8 s", 30*time.Second, func() bool { return p.last().CurrentTime > 0 && p.last().Frames > 200 })
+	before := b.read()["active.session.id"]
+	first.Process.Signal(syscall.SIGKILL)
+	b.await("LIVE RECONNECTING", 5*time.Second)
+	time.Sleep(5 * time.Second)
+	standing := p.last()
+	b.publish(30)
+	b.await("LIVE", 10*time.Second)
+	back := time.Now()
+	waitFor(t, "currentTime to advance", 15*time.Second, func() bool { return p.last().CurrentTime > standing.CurrentTime+0.3 })
+	t.Logf("Chromium plays on %.1f s after the session was LIVE again", time.Since(back).Seconds())
+	r := b.read()
+	if r["active.session.id"] != before {
+		t.Error("the encoder's return began another session")
+	}
+	all := p.wait()
+	last := all[len(all)-1]
+	if last.Fatal != "" || last.CurrentTime < standing.CurrentTime+5 {
+		t.Errorf("Chromium did not go on: %+v; it stood at %.1f s", last, standing.CurrentTime)
+	}
+}
+
+// TestServerKilled: kill -9 of the server; the session goes on with the same id
+// and URL, its seconds are kept, and its numbers rise.
+func TestServerKilled(t *testing.T) {
+	b := serve(t).create()
+	b.publish(60)
+	b.await("LIVE", 15*time.Second)
+	time.Sleep(5 * time.Second)
+	before := b.read()
+	msn := b.mediaSequence()
+	b.stop(syscall.SIGKILL)
+	b.start()
+	after := b.read()
+	if after["active.session.id"] != before["active.session.id"] || b.status() != "LIVE RECONNECTING" {
+		t.Errorf("after the restart: %q, session %v, want the same session reconnecting", b.status(), after["active.session.id"])
+	}
+	if after["active.session.ingest_seconds"].(string) < before["active.session.ingest_seconds"].(string) {
+		t.Errorf("ingest fell from %v to %v", before["active.session.ingest_seconds"], after["active.session.ingest_seconds"])
+	}
+	b.publish(15)
+	b.await("LIVE", 10*time.Second)
+	waitFor(t, "a playlist", 10*time.Second, func() bool { return b.mediaSequence() > 0 })
+	if now := b.mediaSequence(); now <= msn {
+		t.Errorf("media sequence %d after the restart, %d before", now, msn)
+	}
+}
+
+// mediaSequence reads the playlist as a new viewer does; 0 when there is none.
+func (b *broadcast) mediaSequence() (n int64) {
+	text := get(b.t, b.playback)
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	media := get(b.t, strings.TrimSuffix(b.playback, "index.m3u8")+lines[len(lines)-1])
+	_, rest, _ := strings.Cut(media, "#EXT-X-MEDIA-SEQUENCE:")
+	fmt.Sscan(rest, &n)
+	return n
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func waitFor(t *testing.T, what string, limit time.Duration, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s", limit, what)
+		}
+	}
+}
