@@ -253,7 +253,7 @@ func (p *Player) fetchMedia(ctx context.Context, uri string) (media, error) {
 		return media{}, fmt.Errorf("%w: %w", ErrMedia, err)
 	}
 	for attempt := 1; ; attempt++ {
-		m, a, err := p.getMedia(ctx, url)
+		m, a, err := p.getMedia(ctx, url, 3*p.target())
 		if err == nil && a.status == http.StatusOK {
 			return m, nil
 		}
@@ -278,9 +278,11 @@ func (p *Player) fetchMedia(ctx context.Context, uri string) (media, error) {
 	}
 }
 
-func (p *Player) getMedia(ctx context.Context, url string) (media, answer, error) {
+// getMedia makes one request. It is also the hint goroutine's: it touches
+// nothing that Run's goroutine changes.
+func (p *Player) getMedia(ctx context.Context, url string, hold time.Duration) (media, answer, error) {
 	m := media{requested: time.Now()}
-	a, err := p.fetch.get(ctx, url, 3*p.target(), reading{discard: p.o.Discard, limit: maxMediaBytes})
+	a, err := p.fetch.get(ctx, url, hold, reading{discard: p.o.Discard, limit: maxMediaBytes})
 	m.arrived, m.size, m.body, m.status = time.Now(), a.size, a.body, a.status
 	return m, a, err
 }
@@ -321,12 +323,12 @@ func (p *Player) requestHint(ctx context.Context) {
 		return // the same part, once listed, gives the error
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	h := &hintRequest{uri: uri, cancel: cancel, done: make(chan struct{})}
+	h, hold := &hintRequest{uri: uri, cancel: cancel, done: make(chan struct{})}, 3*p.target()
 	p.hint = h
 	p.hints.Go(func() {
 		defer close(h.done)
 		defer cancel()
-		h.media, _, h.err = p.getMedia(ctx, url)
+		h.media, _, h.err = p.getMedia(ctx, url, hold)
 	})
 }
 

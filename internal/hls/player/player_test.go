@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,7 +168,10 @@ func TestStaleWindow(t *testing.T) {
 
 // refuse answers requests whose path matches, so many times, with a status.
 func refuse(o *origin.Origin, match string, status, times int) {
+	var mu sync.Mutex // the hint's request comes beside the others
 	o.Before = func(w http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
 		if times == 0 || !strings.Contains(r.URL.String(), match) {
 			return false
 		}
