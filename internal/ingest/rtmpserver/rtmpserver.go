@@ -91,7 +91,6 @@ type Server struct {
 	cfg     Config
 	stats   Stats
 	waiting atomic.Int64 // connections that have not published
-	conns   sync.WaitGroup
 }
 
 // New returns a Server.
@@ -112,8 +111,9 @@ func (s *Server) Stats() *Stats { return &s.stats }
 // every connection's goroutine has ended by the time it returns. A listener
 // made by tls.NewListener makes it RTMPS.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	var conns sync.WaitGroup
 	ctx, stop := context.WithCancel(ctx)
-	defer s.conns.Wait()
+	defer conns.Wait()
 	defer stop() // an accept error ends the connections too
 	context.AfterFunc(ctx, func() { ln.Close() })
 	for {
@@ -139,7 +139,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			nc.Close()
 			continue
 		}
-		s.conns.Go(func() { s.serveConn(ctx, nc) }) // closes nc when ctx ends: that unblocks its read
+		conns.Go(func() { s.serveConn(ctx, nc) }) // closes nc when ctx ends: that unblocks its read
 	}
 }
 
