@@ -266,7 +266,8 @@ func (s *Stream) emit(c cut) error {
 	if s.partTarget == 0 {
 		s.partTarget = s.cut.partTarget
 	}
-	s.ring.add(s.epoch, c, s.domainFrom.Add(s.cut.duration(c.start)))
+	p := s.ring.add(s.epoch, c, s.domainFrom.Add(s.cut.duration(c.start)))
+	p.SessionID = s.SessionID()
 	if c.endsSegment {
 		s.ring.complete()
 	}

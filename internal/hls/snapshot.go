@@ -12,6 +12,7 @@ import (
 
 // A Part is one Partial Segment: moof and mdat. It is immutable.
 type Part struct {
+	SessionID   string // whose media it is; a run may hold that of several, a segment of one
 	Epoch       int64
 	Counter     int64 // rises by one from part to part over the whole run
 	MSN         int64

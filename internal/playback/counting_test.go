@@ -5,12 +5,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"tally/internal/hls"
 	"tally/internal/livestream"
 	"tally/internal/viewer"
 )
@@ -63,6 +65,36 @@ func TestViewerSecondsAreThoseOfTheMediaFetched(t *testing.T) {
 		var epoch, counter int64
 		fmt.Sscanf(last, "part-%d-%d.m4s", &epoch, &counter)
 		expect("a whole range", target.Part(epoch, counter).Duration)
+	})
+}
+
+// TestMediaBelongsToItsSession: an encoder stopped and started continues the
+// playlist in a new session, and what is fetched late of the old one is the
+// old one's.
+func TestMediaBelongsToItsSession(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.air(4 * time.Second)
+		w.packager.End(true)
+		w.packager = w.registry.Open(hls.OpenOptions{PlaybackID: id, SessionID: "the next", Run: w.record.Livestream.Run})
+		w.packager.Mark(1<<40, 1<<40)
+		w.connect()
+		w.feed(4 * time.Second)
+		dir := w.join()
+		exact := map[string]time.Duration{}
+		for _, uri := range uris(body(t, w.get(dir+"index.m3u8")), segments) {
+			want(t, w.get(dir+uri), 200, immutable)
+			var epoch, msn int64
+			fmt.Sscanf(uri, "seg-%d-%d.m4s", &epoch, &msn)
+			session := map[int64]string{1: "session of " + runID, 2: "the next"}[epoch]
+			exact[session] += w.registry.Stream(id).Window().Current().Segment(epoch, msn).Duration
+		}
+		got := map[string]time.Duration{}
+		for _, x := range w.counter.Windows() {
+			got[x.SessionID] += x.Amount
+		}
+		if len(exact) != 2 || !maps.Equal(got, exact) {
+			t.Errorf("counted %v, want %v", got, exact)
+		}
 	})
 }
 

@@ -53,7 +53,7 @@ func (h *Handler) part(w http.ResponseWriter, r *http.Request, p path) error {
 		whole = err == nil
 	}
 	if whole {
-		h.count(st, p, part.Counter, [1]time.Duration{part.Duration}, nil)
+		h.count(st, p, part)
 	}
 	return nil
 }
@@ -93,7 +93,7 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, p path) error 
 		}
 	}
 	if whole {
-		h.count(st, p, seg.FirstPart, [1]time.Duration{}, seg.Parts)
+		h.count(st, p, seg.Parts...)
 	}
 	return nil
 }
@@ -109,22 +109,10 @@ func mediaHeader(w http.ResponseWriter, length []string) {
 	extendDeadline(w)
 }
 
-// count tells usage of media that a viewer was given completely: one part's
-// span, or those of a segment's parts.
-func (h *Handler) count(st *hls.Stream, p path, first int64, span [1]time.Duration, parts []*hls.Part) {
+// count tells usage of parts that a viewer was given completely.
+func (h *Handler) count(st *hls.Stream, p path, parts ...*hls.Part) {
 	id, ok := h.verified(p)
 	if !ok {
-		return
-	}
-	target := st.Window().TargetDuration()
-	d := usage.Delivery{
-		SessionID: st.SessionID(), Viewer: id, First: first,
-		// a segment more than is listed can be fetched
-		Window: max(h.window, 3*target) + target,
-		Target: target,
-	}
-	if parts == nil {
-		h.counter.Delivered(d, span[:])
 		return
 	}
 	var buf [64]time.Duration // 10 s of 200 ms parts, and room; more goes to the heap
@@ -132,7 +120,13 @@ func (h *Handler) count(st *hls.Stream, p path, first int64, span [1]time.Durati
 	for _, part := range parts {
 		spans = append(spans, part.Duration)
 	}
-	h.counter.Delivered(d, spans)
+	target := st.Window().TargetDuration()
+	h.counter.Delivered(usage.Delivery{
+		SessionID: parts[0].SessionID, Viewer: id, First: parts[0].Counter,
+		// a segment more than is listed can be fetched
+		Window: max(h.window, 3*target) + target,
+		Target: target,
+	}, spans)
 }
 
 // wantsRange reports whether one byte range is asked for. Several at once are
