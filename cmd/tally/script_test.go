@@ -2,10 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -36,15 +42,16 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exec-code": cmdExecCode,
-			"ready":     cmdReady,
-			"get":       cmdGet,
-			"await":     cmdAwait,
-			"freeport":  cmdFreePort,
-			"fields":    cmdFields,
-			"empty":     cmdEmpty,
-			"mode":      cmdMode,
-			"lines":     cmdLines,
+			"exec-code":   cmdExecCode,
+			"ready":       cmdReady,
+			"get":         cmdGet,
+			"await":       cmdAwait,
+			"freeport":    cmdFreePort,
+			"fields":      cmdFields,
+			"certificate": cmdCertificate,
+			"empty":       cmdEmpty,
+			"mode":        cmdMode,
+			"lines":       cmdLines,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
@@ -208,6 +215,27 @@ func cmdEmpty(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s holds %s", args[0], e.Name())
 		}
 	}
+}
+
+// cmdCertificate writes a certificate for 127.0.0.1 that signs itself:
+// certificate CERT KEY.
+func cmdCertificate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: certificate CERT KEY")
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	ts.Check(err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
 }
 
 // cmdFreePort sets a variable to a port that was free a moment ago.

@@ -110,12 +110,26 @@ func (s *server) wire(ctx context.Context, out io.Writer) error {
 
 // openOutput is the manager's way to the packager.
 func (s *server) openOutput(r livestream.Record) ingest.Output {
-	return s.registry.Open(hls.OpenOptions{
+	packager := s.registry.Open(hls.OpenOptions{
 		PlaybackID:   r.Livestream.PlaybackID,
 		SessionID:    r.Session.ID,
 		Run:          r.Livestream.Run,
 		EndlistDelay: r.Livestream.Settings.EndlistDelay,
 	})
+	return output{packager, func() { s.counter.End(r.Session.ID) }}
+}
+
+// An output is a packager whose end the viewer counter hears of: nobody watches
+// a session that is over.
+type output struct {
+	*hls.Packager
+	ended func()
+}
+
+// End implements ingest.Output.
+func (o output) End(linger bool) {
+	o.Packager.End(linger)
+	o.ended()
 }
 
 // routes is the public handler: health, API, playback, pages.
