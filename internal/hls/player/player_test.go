@@ -282,6 +282,26 @@ func TestFallsOutOfWindow(t *testing.T) {
 	})
 }
 
+// A delta update that cannot be completed costs one request for the full list.
+func TestSkipGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := origin.New(40)
+		broken, fulls := 0, 0
+		o.Edit = func(m *playlist.Media) {
+			if m.SkippedSegments > 0 && broken == 0 {
+				broken++
+				m.SkippedSegments += 100
+			} else if m.SkippedSegments == 0 {
+				fulls++
+			}
+		}
+		stats, err := watch(t, o, player.Options{LowLatency: true}, playAndEnd(5*time.Second))
+		if err != nil || broken != 1 || fulls != 3 || stats.Jumps != 0 || stats.Stalls != 0 { // first, again, and the end
+			t.Errorf("%v, %d full lists, %+v", err, fulls, stats)
+		}
+	})
+}
+
 func TestGaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := origin.New(20)

@@ -86,6 +86,7 @@ func TestSockets(t *testing.T) {
 
 // A lean client whose idle connection the server closed asks again.
 func TestLeanIdleClose(t *testing.T) {
+	t.Parallel()
 	o := origin.New(30)
 	srv := httptest.NewUnstartedServer(o)
 	srv.Config.IdleTimeout = 50 * time.Millisecond // a plain player polls each second
@@ -111,6 +112,7 @@ func TestLeanIdleClose(t *testing.T) {
 
 // Many lean players share nothing and each see every part.
 func TestManyLean(t *testing.T) {
+	t.Parallel()
 	o := origin.New(30)
 	url := serve(t, o)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)

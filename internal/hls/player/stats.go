@@ -36,7 +36,9 @@ type Stats struct {
 
 	// Latency is wall time minus the PROGRAM-DATE-TIME at the playhead, and
 	// ArrivalLatency that of the last part's end when its last byte was read.
-	// Both need this machine's clock and the server's to agree.
+	// Both need this machine's clock and the server's to agree. A part is whole
+	// when its last frame has come, which is when that frame begins: with
+	// nothing in between, ArrivalLatency is minus one frame.
 	Latency, ArrivalLatency, MaxArrivalLatency time.Duration
 
 	LastMSN  int64 // of the last media fetched; -1: none
