@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"tally/internal/api/input"
 	"tally/internal/livestream"
 )
 
@@ -20,7 +21,7 @@ func getActive(s *server, w http.ResponseWriter, rq *request) error {
 		return s.noLivestream(rq, id, err)
 	}
 	if !rec.Session.Active(s.Now()) {
-		return tell(livestream.ErrNotActive, "No active livestream session found for livestream_id %s", clip(id))
+		return tell(livestream.ErrNotActive, "No active livestream session found for livestream_id %s", input.Clip(id))
 	}
 	buf := buffers.Get().(*bytes.Buffer)
 	buf.Reset()

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tally/internal/api/input"
 	"tally/internal/auth"
 	"tally/internal/livestream"
 )
@@ -17,8 +18,6 @@ var (
 	errForbidden = errors.New("token may not do this here")
 	errNoRoute   = errors.New("no such route")
 	errMethod    = errors.New("method not allowed")
-	errTooLarge  = errors.New("body is larger than 1 MB")
-	errInvalid   = errors.New("invalid request")
 )
 
 // statuses turns errors into HTTP: the one place that does. There is no 409,
@@ -32,8 +31,8 @@ var statuses = []struct {
 	{errForbidden, http.StatusForbidden},
 	{errNoRoute, http.StatusNotFound},
 	{errMethod, http.StatusMethodNotAllowed},
-	{errTooLarge, http.StatusRequestEntityTooLarge},
-	{errInvalid, http.StatusBadRequest},
+	{input.ErrTooLarge, http.StatusRequestEntityTooLarge},
+	{input.ErrInvalid, http.StatusBadRequest},
 	{livestream.ErrNotFound, http.StatusNotFound},
 	{livestream.ErrNotActive, http.StatusNotFound},
 	{livestream.ErrDisabled, http.StatusForbidden},
@@ -64,32 +63,7 @@ func tell(err error, format string, args ...any) error {
 // missing is what a look-up of an id that names nothing answers. An id that is
 // malformed or foreign gets the same words.
 func missing(what, id string) error {
-	return tell(livestream.ErrNotFound, "NOT_FOUND: %s %q does not exist", what, clip(id))
-}
-
-// clip shortens what a client sent before it is sent back.
-func clip(s string) string {
-	if len(s) > 64 {
-		return strings.ToValidUTF8(s[:64], "") + "…"
-	}
-	return s
-}
-
-// A fault is one thing wrong with a body or a query.
-type fault struct {
-	pointer string // JSON pointer into the body (RFC 6901); "" for a query
-	text    string
-}
-
-// faults is every fault found in one request.
-type faults []fault
-
-func (fs faults) Error() string { return fs[0].text }
-func (fs faults) Unwrap() error { return errInvalid }
-
-// invalid is a single fault.
-func invalid(pointer, format string, args ...any) error {
-	return faults{{pointer, fmt.Sprintf(format, args...)}}
+	return tell(livestream.ErrNotFound, "NOT_FOUND: %s %q does not exist", what, input.Clip(id))
 }
 
 // Cloudflare's own codes; everything else has the status as its code (contract 3.2).
@@ -152,14 +126,14 @@ func entriesOf(err error, status int, path, allow string) []errorEntry {
 		return []errorEntry{{Code: code, Message: fmt.Sprintf(format, args...)}}
 	}
 	var text *told
-	var fs faults
+	var fs input.Faults
 	switch {
 	case errors.As(err, &fs):
 		entries := make([]errorEntry, len(fs))
 		for i, f := range fs {
-			entries[i] = errorEntry{Code: status, Message: "BAD_REQUEST: " + f.text}
-			if f.pointer != "" {
-				entries[i].Source = &source{f.pointer}
+			entries[i] = errorEntry{Code: status, Message: "BAD_REQUEST: " + f.Text}
+			if f.Pointer != "" {
+				entries[i].Source = &source{f.Pointer}
 			}
 		}
 		return entries
@@ -168,12 +142,12 @@ func entriesOf(err error, status int, path, allow string) []errorEntry {
 	case status == http.StatusUnauthorized, errors.Is(err, errForbidden):
 		return one(codeAuthentication, "Authentication error")
 	case errors.Is(err, errNoRoute):
-		return append(one(codeNoRoute, "Could not route to %s, perhaps your object identifier is invalid?", clip(path)),
+		return append(one(codeNoRoute, "Could not route to %s, perhaps your object identifier is invalid?", input.Clip(path)),
 			errorEntry{Code: codeNoURI, Message: "No route for that URI"})
 	case status == http.StatusMethodNotAllowed:
 		return one(status, "METHOD_NOT_ALLOWED: this path takes %s", allow)
 	case status == http.StatusRequestEntityTooLarge:
-		return one(status, "PAYLOAD_TOO_LARGE: the body may have %d bytes", maxBody)
+		return one(status, "PAYLOAD_TOO_LARGE: the body may have %d bytes", input.MaxBody)
 	case status == http.StatusServiceUnavailable:
 		return one(status, "SERVICE_UNAVAILABLE: the request was not finished in time, try again")
 	case status == http.StatusInternalServerError:

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"tally/internal/api/input"
 	"tally/internal/livestream"
 )
 
@@ -14,14 +15,14 @@ func createLivestream(s *server, w http.ResponseWriter, rq *request) error {
 	if err := s.checkApp(rq); err != nil {
 		return err
 	}
-	body, err := readBody(w, rq.Request)
+	body, err := input.ReadBody(w, rq.Request)
 	if err != nil {
 		return err
 	}
 	l := s.newLivestream(rq.Scope)
-	l.Name, l.HasName = body.text("name")
+	l.Name, l.HasName = body.Text("name")
 	l.Settings = settings(body)
-	if err := body.err(); err != nil {
+	if err := body.Err(); err != nil {
 		return err
 	}
 	if err := s.Store.CreateLivestream(rq.Context(), l); err != nil {
@@ -51,9 +52,9 @@ func (s *server) newLivestream(scope livestream.Scope) livestream.Livestream {
 // settings reads our extension of create: what a livestream has otherwise than
 // the server's defaults (design section 3). A name that is not known is a
 // fault here, because upstream sends nothing below "tally".
-func settings(body object) livestream.Settings {
+func settings(body input.Object) livestream.Settings {
 	set := livestream.DefaultSettings
-	ours, ok := body.object("tally")
+	ours, ok := body.Object("tally")
 	if !ok {
 		return set
 	}
@@ -66,13 +67,13 @@ func settings(body object) livestream.Settings {
 		"await_encoder_seconds":    {&set.AwaitEncoder, 60, 86400},
 		"endlist_delay_seconds":    {&set.EndlistDelay, 0, 600},
 	}
-	for name := range ours.members {
+	for _, name := range ours.Names() {
 		f, ok := fields[name]
 		if !ok {
-			ours.fault(name, "is no setting")
+			ours.Fault(name, "is no setting")
 			continue
 		}
-		n := ours.whole(name, f.low, f.high, int(*f.value/time.Second))
+		n := ours.Whole(name, f.low, f.high, int(*f.value/time.Second))
 		*f.value = time.Duration(n) * time.Second
 	}
 	return set
@@ -83,16 +84,16 @@ func listLivestreams(s *server, w http.ResponseWriter, rq *request) error {
 	if err := s.checkApp(rq); err != nil {
 		return err
 	}
-	p := parseQuery(rq.URL.RawQuery)
+	p := input.ParseQuery(rq.URL.RawQuery)
 	q := livestream.Query{
-		Page:            p.page(),
-		Status:          p.status(),
-		ExcludeMeetings: p.flag("exclude_meetings"),
-		From:            p.time("start_time", false),
-		To:              p.time("end_time", true),
-		OldestFirst:     p.oldestFirst(),
+		Page:            p.Page(),
+		Status:          p.Status(),
+		ExcludeMeetings: p.Flag("exclude_meetings"),
+		From:            p.Time("start_time", false),
+		To:              p.Time("end_time", true),
+		OldestFirst:     p.OldestFirst(),
 	}
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		return err
 	}
 	recs, total, err := s.Store.Records(rq.Context(), rq.Scope, q)
@@ -117,9 +118,9 @@ func getLivestream(s *server, w http.ResponseWriter, rq *request) error {
 	if err != nil {
 		return s.noLivestream(rq, id, err)
 	}
-	p := parseQuery(rq.URL.RawQuery)
-	page := p.page()
-	if err := p.err(); err != nil {
+	p := input.ParseQuery(rq.URL.RawQuery)
+	page := p.Page()
+	if err := p.Err(); err != nil {
 		return err
 	}
 	all, total, err := s.Store.Sessions(rq.Context(), rq.Scope, id, page)
@@ -167,10 +168,10 @@ func stopLivestream(s *server, w http.ResponseWriter, rq *request) error {
 	if err != nil {
 		return s.noLivestream(rq, id, err)
 	}
-	if _, err := readBody(w, rq.Request); err != nil {
+	if _, err := input.ReadBody(w, rq.Request); err != nil {
 		return err
 	}
-	return s.stop(w, rq, rec, tell(livestream.ErrNotActive, "No active livestream session found for livestream_id %s", clip(id)))
+	return s.stop(w, rq, rec, tell(livestream.ErrNotActive, "No active livestream session found for livestream_id %s", input.Clip(id)))
 }
 
 // stop answers for both stops; none is the error when there is nothing to stop.

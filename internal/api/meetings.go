@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"tally/internal/api/input"
 	"tally/internal/livestream"
 )
 
@@ -13,28 +14,28 @@ func createMeeting(s *server, w http.ResponseWriter, rq *request) error {
 	if err := s.checkApp(rq); err != nil {
 		return err
 	}
-	body, err := readBody(w, rq.Request)
+	body, err := input.ReadBody(w, rq.Request)
 	if err != nil {
 		return err
 	}
 	now := s.Now()
 	m := livestream.Meeting{
 		Scope: rq.Scope, ID: livestream.NewUUID(), Active: true, CreatedAt: now, UpdatedAt: now,
-		RecordOnStart:        body.flag("record_on_start", true),
-		LiveStreamOnStart:    body.flag("live_stream_on_start", true),
-		PersistChat:          body.flag("persist_chat", false),
-		SummarizeOnEnd:       body.flag("summarize_on_end", false),
-		TranscribeOnEnd:      body.flag("transcribe_on_end", false),
-		SessionKeepAliveSecs: body.whole("session_keep_alive_time_in_secs", 60, 600, 60),
+		RecordOnStart:        body.Flag("record_on_start", true),
+		LiveStreamOnStart:    body.Flag("live_stream_on_start", true),
+		PersistChat:          body.Flag("persist_chat", false),
+		SummarizeOnEnd:       body.Flag("summarize_on_end", false),
+		TranscribeOnEnd:      body.Flag("transcribe_on_end", false),
+		SessionKeepAliveSecs: body.Whole("session_keep_alive_time_in_secs", 60, 600, 60),
 	}
-	m.Title, m.HasTitle = body.text("title")
-	if _, ok := body.object("recording_config"); ok {
-		m.RecordingConfig = body.members["recording_config"]
+	m.Title, m.HasTitle = body.Text("title")
+	if _, ok := body.Object("recording_config"); ok {
+		m.RecordingConfig = body.Raw("recording_config")
 	}
-	if _, ok := body.object("ai_config"); ok {
-		m.AIConfig = body.members["ai_config"]
+	if _, ok := body.Object("ai_config"); ok {
+		m.AIConfig = body.Raw("ai_config")
 	}
-	if err := body.err(); err != nil {
+	if err := body.Err(); err != nil {
 		return err
 	}
 	if err := s.Store.CreateMeeting(rq.Context(), m); err != nil {
@@ -72,17 +73,17 @@ func startMeetingLivestream(s *server, w http.ResponseWriter, rq *request) error
 	if err != nil {
 		return err
 	}
-	body, err := readBody(w, rq.Request)
+	body, err := input.ReadBody(w, rq.Request)
 	if err != nil {
 		return err
 	}
-	name, hasName := body.text("name")
-	if video, ok := body.object("video_config"); ok { // bounds of recordings (contract 7.6)
-		video.whole("width", 1, 1920, 1280)
-		video.whole("height", 1, 1920, 720)
+	name, hasName := body.Text("name")
+	if video, ok := body.Object("video_config"); ok { // bounds of recordings (contract 7.6)
+		video.Whole("width", 1, 1920, 1280)
+		video.Whole("height", 1, 1920, 720)
 	}
-	body.flag("manual_ingest", true)
-	if err := body.err(); err != nil {
+	body.Flag("manual_ingest", true)
+	if err := body.Err(); err != nil {
 		return err
 	}
 	if !m.Active {
@@ -130,7 +131,7 @@ func stopMeeting(s *server, w http.ResponseWriter, rq *request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := readBody(w, rq.Request); err != nil {
+	if _, err := input.ReadBody(w, rq.Request); err != nil {
 		return err
 	}
 	return s.stop(w, rq, rec, none)

@@ -1,6 +1,7 @@
-package api
+package input
 
 import (
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -16,35 +17,32 @@ const (
 	maxPageNumber   = 1_000_000 // beyond every list; keeps the offset's arithmetic small
 )
 
-// params reads a query string, collecting what is wrong with it. Names that no
+// A Query reads a query string, collecting what is wrong with it. Names that no
 // route knows are ignored, as upstream's.
-type params struct {
+type Query struct {
 	values url.Values
-	faults faults
+	faults Faults
 }
 
-func parseQuery(raw string) *params {
+// ParseQuery reads a raw query string.
+func ParseQuery(raw string) *Query {
 	values, err := url.ParseQuery(raw)
-	p := &params{values: values}
+	p := &Query{values: values}
 	if err != nil {
 		p.fault("the query cannot be read: %s", err)
 	}
 	return p
 }
 
-func (p *params) fault(format string, args ...any) {
-	p.faults = append(p.faults, invalid("", format, args...).(faults)...)
+func (p *Query) fault(format string, args ...any) {
+	p.faults = append(p.faults, Fault{Text: fmt.Sprintf(format, args...)})
 }
 
-func (p *params) err() error {
-	if len(p.faults) == 0 {
-		return nil
-	}
-	return p.faults
-}
+// Err is nil, or every fault found so far.
+func (p *Query) Err() error { return p.faults.err() }
 
 // one returns a parameter's value; absent and empty are alike.
-func (p *params) one(name string) string {
+func (p *Query) one(name string) string {
 	all := p.values[name]
 	if len(all) > 1 {
 		p.fault("%q is given %d times", name, len(all))
@@ -56,7 +54,7 @@ func (p *params) one(name string) string {
 }
 
 // count reads a number >= 0; absent, empty and 0 mean without.
-func (p *params) count(name string, without, most int) int {
+func (p *Query) count(name string, without, most int) int {
 	text := p.one(name)
 	if text == "" {
 		return without
@@ -72,14 +70,16 @@ func (p *params) count(name string, without, most int) int {
 	return int(min(n, uint64(most)))
 }
 
-func (p *params) page() livestream.Page {
+// Page reads page_no and per_page (contract 3.1).
+func (p *Query) Page() livestream.Page {
 	return livestream.Page{
 		Number: p.count("page_no", 1, maxPageNumber),
 		Size:   p.count("per_page", defaultPageSize, maxPageSize),
 	}
 }
 
-func (p *params) flag(name string) bool {
+// Flag reads true or false; absent and empty are false.
+func (p *Query) Flag(name string) bool {
 	switch p.one(name) {
 	case "true":
 		return true
@@ -90,9 +90,9 @@ func (p *params) flag(name string) bool {
 	return false
 }
 
-// oldestFirst reads sort_order. Livestreams say ASC and DSC, the rest of the
+// OldestFirst reads sort_order. Livestreams say ASC and DSC, the rest of the
 // family ASC and DESC; all are taken, in any case (contract 6.7).
-func (p *params) oldestFirst() bool {
+func (p *Query) OldestFirst() bool {
 	switch strings.ToUpper(p.one("sort_order")) {
 	case "ASC":
 		return true
@@ -103,7 +103,8 @@ func (p *params) oldestFirst() bool {
 	return false
 }
 
-func (p *params) status() livestream.Status {
+// Status reads the filter of that name; "" does not filter.
+func (p *Query) Status() livestream.Status {
 	switch v := livestream.Status(p.one("status")); v {
 	case "", livestream.StatusLive, livestream.StatusIdle, livestream.StatusErrored, livestream.StatusInvoked:
 		return v
@@ -112,9 +113,9 @@ func (p *params) status() livestream.Status {
 	return ""
 }
 
-// time reads any RFC 3339 time, or a bare date, which stands for its first
+// Time reads any RFC 3339 time, or a bare date, which stands for its first
 // instant in UTC, or for its last when it ends a range.
-func (p *params) time(name string, end bool) time.Time {
+func (p *Query) Time(name string, end bool) time.Time {
 	text := p.one(name)
 	if text == "" {
 		return time.Time{}

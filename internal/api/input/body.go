@@ -1,4 +1,8 @@
-package api
+// Package input reads what a client sent: JSON bodies and query strings. It
+// takes them strictly, collects everything that is wrong, and hands out values
+// that can be stored and sent back. It is apart from the API so that its fuzz
+// targets build without the store.
+package input
 
 import (
 	"bytes"
@@ -6,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,57 +21,98 @@ import (
 )
 
 const (
-	maxBody  = 1 << 20 // bytes (design section 7)
-	maxDepth = 32      // objects and arrays inside each other; the deepest real body has 5
-	maxName  = 255     // characters of a name or title (contract 7.2)
+	// MaxBody is the most bytes a body may have (design section 7).
+	MaxBody = 1 << 20
+
+	maxDepth = 32  // objects and arrays inside each other; the deepest real body has 5
+	maxName  = 255 // characters of a name or title (contract 7.2)
 
 	bodyTimeout = 15 * time.Second // for 1 MB to arrive
 )
 
-// An object is the members of a JSON object, not yet decoded. It collects what
-// is wrong with them, so that one answer tells all of it.
-type object struct {
-	members map[string]json.RawMessage
-	path    string // JSON pointer to this object
-	faults  *faults
+// Errors of a whole request; a [Faults] wraps ErrInvalid.
+var (
+	ErrTooLarge = errors.New("body is larger than 1 MB")
+	ErrInvalid  = errors.New("invalid request")
+)
+
+// A Fault is one thing wrong with a body or a query.
+type Fault struct {
+	Pointer string // JSON pointer into the body (RFC 6901); "" for a query or a body that is no object
+	Text    string // for the client
 }
 
-// readBody reads a request's body, which is one JSON object or nothing at all:
+// Faults is every fault found in one request. It is an error when not empty.
+type Faults []Fault
+
+func (fs Faults) Error() string { return fs[0].Text }
+
+// Unwrap makes errors.Is find ErrInvalid.
+func (fs Faults) Unwrap() error { return ErrInvalid }
+
+func (fs Faults) err() error {
+	if len(fs) == 0 {
+		return nil
+	}
+	return fs
+}
+
+func invalid(format string, args ...any) error {
+	return Faults{{Text: fmt.Sprintf(format, args...)}}
+}
+
+// Clip shortens what a client sent before it is sent back.
+func Clip(s string) string {
+	if len(s) > 64 {
+		return strings.ToValidUTF8(s[:64], "") + "…"
+	}
+	return s
+}
+
+// An Object is the members of a JSON object, not yet decoded. It collects what
+// is wrong with them, so that one answer tells all of it.
+type Object struct {
+	members map[string]json.RawMessage
+	path    string // JSON pointer to this object
+	faults  *Faults
+}
+
+// ReadBody reads a request's body, which is one JSON object or nothing at all:
 // clients send none, none with a content type, and {} (contract 3.5).
-func readBody(w http.ResponseWriter, r *http.Request) (object, error) {
+func ReadBody(w http.ResponseWriter, r *http.Request) (Object, error) {
 	if r.Body == nil || r.Body == http.NoBody {
-		return parseObject(nil)
+		return ParseObject(nil)
 	}
 	// Not every ResponseWriter has deadlines; then the server's own must do.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return object{}, errTooLarge
+		return Object{}, ErrTooLarge
 	case err != nil:
-		return object{}, invalid("", "the body ended early")
+		return Object{}, invalid("the body ended early")
 	}
-	return parseObject(data)
+	return ParseObject(data)
 }
 
-// parseObject reads one JSON object as RFC 8259 writes it, with no freedom:
+// ParseObject reads one JSON object as RFC 8259 writes it, with no freedom:
 // duplicate names, NUL, lone surrogates, bytes that are not UTF-8, deep nesting
 // and anything after the object are refused. Nothing at all is the empty object.
-func parseObject(data []byte) (object, error) {
-	o := object{members: map[string]json.RawMessage{}, faults: new(faults)}
+func ParseObject(data []byte) (Object, error) {
+	o := Object{members: map[string]json.RawMessage{}, faults: new(Faults)}
 	data = bytes.Trim(data, " \t\r\n")
 	if len(data) == 0 {
 		return o, nil
 	}
 	if !utf8.Valid(data) {
-		return o, invalid("", "the body is not UTF-8")
+		return o, invalid("the body is not UTF-8")
 	}
 	if err := checkJSON(data); err != nil {
-		return o, invalid("", "the body is not valid JSON: %s", err)
+		return o, invalid("the body is not valid JSON: %s", err)
 	}
 	if data[0] != '{' {
-		return o, invalid("", "the body must be a JSON object")
+		return o, invalid("the body must be a JSON object")
 	}
 	return o, json.Unmarshal(data, &o.members)
 }
@@ -102,7 +149,7 @@ func checkJSON(data []byte) error {
 		case string:
 			if inObject && name {
 				if names := open[len(open)-1]; names[v] {
-					return fmt.Errorf("the name %q appears twice in one object", clip(v))
+					return fmt.Errorf("the name %q appears twice in one object", Clip(v))
 				} else {
 					names[v] = true
 				}
@@ -162,81 +209,89 @@ func checkEscapes(data []byte) error {
 	return nil
 }
 
-// err is nil, or every fault found so far.
-func (o object) err() error {
-	if len(*o.faults) == 0 {
-		return nil
-	}
-	return *o.faults
+// Err is nil, or every fault found so far.
+func (o Object) Err() error { return o.faults.err() }
+
+// Names lists the members, in no order.
+func (o Object) Names() []string { return slices.Collect(maps.Keys(o.members)) }
+
+// Raw is a member's JSON as it came; nil when it is absent or null.
+func (o Object) Raw(name string) json.RawMessage {
+	raw, _ := o.get(name)
+	return raw
 }
 
-func (o object) fault(name, format string, args ...any) {
+// Fault notes that something is wrong with the member name.
+func (o Object) Fault(name, format string, args ...any) {
 	pointer := o.path + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
-	*o.faults = append(*o.faults, fault{pointer, fmt.Sprintf("%q ", name) + fmt.Sprintf(format, args...)})
+	*o.faults = append(*o.faults, Fault{pointer, fmt.Sprintf("%q ", name) + fmt.Sprintf(format, args...)})
 }
 
 // get returns a member's JSON; ok is false when it is absent or null.
-func (o object) get(name string) (raw json.RawMessage, ok bool) {
+func (o Object) get(name string) (raw json.RawMessage, ok bool) {
 	raw, ok = o.members[name]
-	return raw, ok && string(raw) != "null"
+	if string(raw) == "null" {
+		return nil, false
+	}
+	return raw, ok
 }
 
-// text reads an optional, nullable line of text of at most maxName characters.
-func (o object) text(name string) (s string, has bool) {
+// Text reads an optional, nullable line of text of at most maxName characters.
+func (o Object) Text(name string) (s string, has bool) {
 	raw, ok := o.get(name)
 	if !ok {
 		return "", false
 	}
 	if json.Unmarshal(raw, &s) != nil {
-		o.fault(name, "must be a string")
+		o.Fault(name, "must be a string")
 		return "", false
 	}
 	if n := utf8.RuneCountInString(s); n > maxName {
-		o.fault(name, "has %d characters, the limit is %d", n, maxName)
+		o.Fault(name, "has %d characters, the limit is %d", n, maxName)
 	}
 	if strings.ContainsFunc(s, unicode.IsControl) {
-		o.fault(name, "must not hold control characters")
+		o.Fault(name, "must not hold control characters")
 	}
 	return s, true
 }
 
-// flag reads an optional boolean; absent and, where nullable, null are false.
-func (o object) flag(name string, nullable bool) (v bool) {
+// Flag reads an optional boolean; absent and, where nullable, null are false.
+func (o Object) Flag(name string, nullable bool) (v bool) {
 	raw, ok := o.members[name]
 	if !ok || nullable && string(raw) == "null" {
 		return false
 	}
 	if string(raw) == "null" || json.Unmarshal(raw, &v) != nil {
-		o.fault(name, "must be true or false")
+		o.Fault(name, "must be true or false")
 	}
 	return v
 }
 
-// whole reads an optional whole number from low to high; without says what
+// Whole reads an optional whole number from low to high; without says what
 // absence means. 60 may be spelt 60.0, as some clients do.
-func (o object) whole(name string, low, high, without int) int {
+func (o Object) Whole(name string, low, high, without int) int {
 	raw, ok := o.members[name]
 	if !ok {
 		return without
 	}
 	f, err := strconv.ParseFloat(string(raw), 64)
 	if err != nil || f != float64(int64(f)) || f < float64(low) || f > float64(high) {
-		o.fault(name, "must be a whole number from %d to %d", low, high)
+		o.Fault(name, "must be a whole number from %d to %d", low, high)
 		return without
 	}
 	return int(f)
 }
 
-// object reads an optional, nullable object; ok is false when there is none.
-func (o object) object(name string) (inner object, ok bool) {
+// Object reads an optional, nullable object; ok is false when there is none.
+func (o Object) Object(name string) (inner Object, ok bool) {
 	raw, ok := o.get(name)
 	if !ok {
-		return object{}, false
+		return Object{}, false
 	}
-	inner = object{path: o.path + "/" + name, faults: o.faults}
+	inner = Object{path: o.path + "/" + name, faults: o.faults}
 	if json.Unmarshal(raw, &inner.members) != nil {
-		o.fault(name, "must be an object")
-		return object{}, false
+		o.Fault(name, "must be an object")
+		return Object{}, false
 	}
 	return inner, true
 }

@@ -1,4 +1,4 @@
-package api
+package input
 
 import (
 	"encoding/json"
@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Whatever parseObject takes is one JSON object that encoding/json takes too,
+// Whatever ParseObject takes is one JSON object that encoding/json takes too,
 // and what it reads from it can be stored and sent: valid UTF-8 without NUL.
 func FuzzBody(f *testing.F) {
 	for _, seed := range []string{
@@ -17,7 +17,7 @@ func FuzzBody(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		o, err := parseObject(data)
+		o, err := ParseObject(data)
 		if err != nil {
 			return
 		}
@@ -28,16 +28,15 @@ func FuzzBody(f *testing.F) {
 			if !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
 				t.Fatalf("member %q", name)
 			}
-			o.flag(name, true)
-			o.whole(name, 0, 10, 5)
-			o.object(name)
+			o.Flag(name, true)
+			o.Whole(name, 0, 10, 5)
+			o.Object(name)
 		}
-		if s, _ := o.text("name"); !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+		if s, _ := o.Text("name"); !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
 			t.Fatalf("name %q", s)
 		}
-		settings(o)
 		for _, one := range *o.faults {
-			if !strings.HasPrefix(one.pointer, "/") || one.text == "" {
+			if !strings.HasPrefix(one.Pointer, "/") || one.Text == "" {
 				t.Fatalf("fault %+v", one)
 			}
 		}
@@ -54,14 +53,14 @@ func FuzzQuery(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		p := parseQuery(raw)
-		if page := p.page(); page.Number < 1 || page.Number > maxPageNumber || page.Size < 1 || page.Size > maxPageSize {
+		p := ParseQuery(raw)
+		if page := p.Page(); page.Number < 1 || page.Number > maxPageNumber || page.Size < 1 || page.Size > maxPageSize {
 			t.Fatalf("page %+v", page)
 		}
-		p.status()
-		p.oldestFirst()
-		p.flag("exclude_meetings")
-		p.time("start_time", false)
-		p.time("end_time", true)
+		p.Status()
+		p.OldestFirst()
+		p.Flag("exclude_meetings")
+		p.Time("start_time", false)
+		p.Time("end_time", true)
 	})
 }
