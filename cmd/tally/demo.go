@@ -100,7 +100,7 @@ func (d *demo) run(ctx context.Context) error {
 // How --break goes about it: long enough on air to see the line run, away for
 // less than the reconnect window.
 const (
-	breakAfter = 20 * time.Second
+	breakAfter = 15 * time.Second
 	breakFor   = 5 * time.Second
 	// retryAfter is what encoders wait before they connect again.
 	retryAfter = 3 * time.Second

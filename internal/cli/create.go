@@ -106,17 +106,19 @@ func awaitLive(ctx context.Context, api *Client, id string, say func(string, ...
 			told = text
 		}
 	}
-	for tick := time.NewTicker(pollEvery); ; {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
 		l, session, ok, err := api.Active(ctx, id)
 		var refused *StatusError
 		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case errors.As(err, &refused):
-			tick.Stop()
 			return err
 		case err != nil:
 			tell("  " + oneLine(err))
 		case ok && l.Status == "LIVE":
-			tick.Stop()
 			return nil
 		case ok && l.Status == "ERRORED":
 			tell("  ✗ " + printable(session.ErrMessage))
@@ -125,7 +127,6 @@ func awaitLive(ctx context.Context, api *Client, id string, say func(string, ...
 		}
 		select {
 		case <-ctx.Done():
-			tick.Stop()
 			return ctx.Err()
 		case <-tick.C:
 		}

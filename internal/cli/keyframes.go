@@ -57,18 +57,18 @@ func measureKeyframes(ctx context.Context, playbackURL string) (Keyframes, error
 	ctx, cancel := context.WithTimeout(ctx, measureFor)
 	defer cancel()
 	var meter keyframeMeter
-	for tick := time.NewTicker(pollEvery); ; {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
 		media, err := fetchMedia(ctx, playbackURL, &meter.mediaURL)
 		if err == nil {
 			meter.add(media)
 		}
 		if meter.seen >= 3 {
-			tick.Stop()
 			return keyframesOf(meter.longest), nil
 		}
 		select {
 		case <-ctx.Done():
-			tick.Stop()
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) && meter.seen > 0 {
 				return keyframesOf(meter.longest), nil
 			}

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"tally/internal/rtmp/flv"
+)
+
+func TestSecondsFromAnyType(t *testing.T) {
+	for text, want := range map[string]Seconds{`60`: 60, `"60"`: 60, `"1.5"`: 1.5, `null`: 0} {
+		var s Seconds
+		if err := json.Unmarshal([]byte(text), &s); err != nil || s != want {
+			t.Errorf("%s: %v, %v; want %v", text, s, err, want)
+		}
+	}
+}
+
+func TestWatchURL(t *testing.T) {
+	l := Livestream{PlaybackURL: "https://live.example.com/hls/abc/index.m3u8"}
+	if got := l.WatchURL(); got != "https://live.example.com/watch/abc" {
+		t.Errorf("WatchURL = %s", got)
+	}
+	if got := playlistURL(l.WatchURL()); got != l.PlaybackURL {
+		t.Errorf("playlistURL = %s", got)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{"Sunday": "Sunday", "a\x1b[31mb": `"a\x1b[31mb"`, "käse": "käse"} {
+		if got := printable(text); got != want {
+			t.Errorf("printable(%q) = %s, want %s", text, got, want)
+		}
+	}
+}
+
+// TestAPIErrors holds what each refusal tells a person to change.
+func TestAPIErrors(t *testing.T) {
+	var status int
+	var body string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(status)
+		w.Write([]byte(body))
+	}))
+	defer server.Close()
+	client, err := NewClient(Credentials{APIBase: server.URL + "/client/v4", AccountID: "a", AppID: "b", APIToken: "secret-token"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	envelope := `{"success":false,"errors":[{"code":404,"message":"NOT_FOUND: no such app"}]}`
+	for _, c := range []struct {
+		name   string
+		status int
+		body   string
+		want   string
+	}{
+		{"token unknown", 401, envelope, "check --api-token"},
+		{"other account", 403, envelope, "check --account-id"},
+		{"unknown app", 404, envelope, "NOT_FOUND: no such app"},
+		{"some other server", 200, "<html>", "is --api-base a Tally server's address"},
+		{"empty answer", 502, "", "is --api-base a Tally server's address"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			status, body = c.status, c.body
+			_, _, err := client.Livestream(t.Context(), "x")
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("%v, want %s", err, c.want)
+			}
+			if strings.Contains(err.Error(), "secret-token") {
+				t.Errorf("the token is in %v", err)
+			}
+		})
+	}
+	server.Close()
+	if _, _, err := client.Livestream(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "start one with `tally serve`") {
+		t.Errorf("no server: %v", err)
+	}
+}
+
+// TestLiveLineInPipe: a line when the state turns, none while it stays.
+func TestLiveLineInPipe(t *testing.T) {
+	var out bytes.Buffer
+	line := NewLiveLine(&Streams{Out: &out})
+	line.Update("a", "one")
+	line.Update("a", "two")
+	line.Update("b", "three")
+	line.Print("note")
+	line.End()
+	if got := out.String(); got != "one\nthree\nnote\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestBuiltInClip holds what makes the clip loop without a seam.
+func TestBuiltInClip(t *testing.T) {
+	c, err := BuiltInClip()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Duration != 8000 {
+		t.Errorf("duration %d ms, want 8000", c.Duration)
+	}
+	var pictures, sounds, keys int
+	for _, tag := range c.Tags {
+		switch {
+		case flv.IsSequenceHeader(tag):
+		case tag.Type == flv.TypeAudio:
+			sounds++
+		case tag.Type == flv.TypeVideo:
+			v, err := flv.ParseVideo(tag.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.Packet != flv.Coded {
+				continue
+			}
+			pictures++
+			if v.Key {
+				keys++
+				if tag.Time%int64(time.Second/time.Millisecond) != 0 {
+					t.Errorf("keyframe at %d ms", tag.Time)
+				}
+			}
+		}
+	}
+	if pictures != 240 || sounds != 375 || keys != 8 {
+		t.Errorf("%d pictures, %d sounds, %d keyframes; want 240, 375, 8", pictures, sounds, keys)
+	}
+}
