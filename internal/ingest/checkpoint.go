@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"tally/internal/livestream"
@@ -52,6 +53,9 @@ func (m *Manager) checkpoint(ctx context.Context, sessions []*session, usage Usa
 		return
 	}
 	if err := m.store.Checkpoint(ctx, cs, ws); err != nil {
+		if errors.Is(err, context.Canceled) {
+			return // Shutdown has written the last figures and ended the loop
+		}
 		m.log.Error("checkpoint", "sessions", len(cs), "err", err)
 		return
 	}
