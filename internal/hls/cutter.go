@@ -133,9 +133,14 @@ func (c *cutter) mediaEnd() time.Duration {
 
 // limit is where the open part ends at the latest.
 func (c *cutter) limit() int64 {
-	// Half a frame of slack: a keyframe interval of just the target duration
-	// is not always to the tick.
-	return min(c.start+c.partTicks(), c.segStart+c.segLimit+c.pace.frame()/2)
+	return min(c.start+c.partTicks(), c.segEnd())
+}
+
+// segEnd is where the open segment ends at the latest, keyframe or not: half a
+// frame beyond the target duration, because an encoder's keyframe interval of
+// just that is not always to the tick. Rounded to seconds it is the same.
+func (c *cutter) segEnd() int64 {
+	return c.segStart + c.segLimit + min(c.pace.frame()/2, c.scale/20)
 }
 
 // leadFrame takes a frame of the lead track. It returns paused, having taken
@@ -343,6 +348,15 @@ func (c *cutter) hasSamples() bool {
 	return len(c.lead.samples) > 0 || c.audio != nil && len(c.audio.samples) > 0
 }
 
+// shortTail is how much sound may lie behind the last picture of a domain and
+// be left out: a segment of it would be shorter than players expect one to be.
+const shortTail = 100 * time.Millisecond
+
+func (c *cutter) dropAudio() {
+	clear(c.audio.samples)
+	c.audio.samples = c.audio.samples[:0]
+}
+
 // flush closes what is open, as it is, and the segment.
 func (c *cutter) flush() error {
 	if !c.hasSamples() {
@@ -353,10 +367,14 @@ func (c *cutter) flush() error {
 	end := c.start + frame
 	if len(c.lead.samples) > 0 {
 		end = max(end, c.lead.last+frame)
-	} else if c.audio != nil { // a tail of audio: a segment of its own has an honest length
+	} else if c.audio != nil {
 		c.endSegment()
 		length := (c.audio.end - c.audio.time) * c.scale / int64(c.audio.track.Timescale)
-		end = c.start + max(1, length)
+		if length < c.ticks(shortTail) && !c.stalled {
+			c.dropAudio()
+			return nil
+		}
+		end = c.start + max(1, length) // in a segment of its own the tail has an honest length
 	}
 	return c.closePart(min(end, c.limit()), c.lead.last+frame, true)
 }
@@ -396,8 +414,7 @@ func (c *cutter) closePart(end, mediaEnd int64, endsSegment bool) error {
 	clear(l.samples) // the payloads are copied: let them go
 	l.samples = l.samples[:0]
 	if c.audio != nil {
-		clear(c.audio.samples)
-		c.audio.samples = c.audio.samples[:0]
+		c.dropAudio()
 	}
 	c.start = end
 	c.segParts++
@@ -421,5 +438,5 @@ func (c *cutter) segmentFull(end int64) bool {
 	if !c.lead.track.Codec.Video() && end-c.segStart >= c.ticks(minSegment) {
 		return true
 	}
-	return end+c.pace.frame() > c.segStart+c.segLimit+c.pace.frame()/2
+	return end+c.pace.frame() > c.segEnd()
 }

@@ -15,6 +15,7 @@ const spacings = 16
 // its configuration where the frames agree with it, else measured.
 type pace struct {
 	announced int64 // ticks; 0: not announced
+	most      int64 // ticks: one second; rarer frames are not waited for
 	fixed     bool  // audio: every frame lasts announced
 	recent    [spacings]int64
 	n         int // spacings seen
@@ -23,11 +24,11 @@ type pace struct {
 func newPace(t media.Track) pace {
 	switch {
 	case t.Codec == media.AAC:
-		return pace{announced: media.AACFrameSamples(t.Config), fixed: true}
-	case t.FrameRate > 0:
-		return pace{announced: int64(float64(t.Timescale)/t.FrameRate + 0.5)}
+		return pace{announced: media.AACFrameSamples(t.Config), most: int64(t.Timescale), fixed: true}
+	case t.FrameRate >= 1:
+		return pace{announced: int64(float64(t.Timescale)/t.FrameRate + 0.5), most: int64(t.Timescale)}
 	}
-	return pace{}
+	return pace{most: int64(t.Timescale)}
 }
 
 // saw takes note of the distance between two frames.
@@ -58,7 +59,7 @@ func (p *pace) frame() int64 {
 	if abs := max(p.announced-measured, measured-p.announced); p.announced > 0 && abs <= slack {
 		return p.announced
 	}
-	return measured
+	return min(measured, p.most)
 }
 
 // measured is the mean of the recent spacings without the outliers that a

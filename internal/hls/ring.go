@@ -127,7 +127,7 @@ func (r *ring) complete() {
 		Epoch: first.Epoch, MSN: s.msn, Duration: s.length, FirstPart: first.Counter,
 		Parts: s.parts, SizeBytes: s.sizeBytes, Length: lengthOf(int(s.sizeBytes)),
 	}
-	if s.length >= minSegment/2 || r.peakBps == 0 {
+	if s.length >= minSegment/2 { // a short one is mostly its keyframe
 		r.peakBps = max(r.peakBps, bitrate(s.sizeBytes, s.length))
 	}
 }
