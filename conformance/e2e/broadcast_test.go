@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"tally/conformance"
 	v6 "tally/conformance/v6"
 	v7 "tally/conformance/v7"
+	"tally/internal/hls/player"
 )
 
 // TestBroadcast is the seed: 30 s of H.264 and AAC, asked about by every
@@ -210,6 +212,7 @@ func TestEncoderKilled(t *testing.T) {
 	first := b.publish(60)
 	b.await("LIVE", 15*time.Second)
 	p := play(t, b.playback, 40)
+	checked := check(b.t, b.playback, 45*time.Second)
 	waitFor(t, "the browser to play for 8 s", 30*time.Second, func() bool { return p.last().CurrentTime > 0 && p.last().Frames > 200 })
 	before := b.read()["active.session.id"]
 	first.Process.Signal(syscall.SIGKILL)
@@ -229,6 +232,36 @@ func TestEncoderKilled(t *testing.T) {
 	last := all[len(all)-1]
 	if last.Fatal != "" || last.CurrentTime < standing.CurrentTime+5 {
 		t.Errorf("Chromium did not go on: %+v; it stood at %.1f s", last, standing.CurrentTime)
+	}
+	if stats := checked(); stats.Discontinuities != 1 {
+		t.Errorf("the strict player saw %d discontinuities, want 1", stats.Discontinuities)
+	}
+}
+
+// check plays with the headless player, which holds every playlist and every
+// byte against the strict checker. The returned function waits for the outcome.
+func check(t *testing.T, url string, d time.Duration) func() player.Stats {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	p := player.New(player.Options{URL: url, LowLatency: true, Check: true})
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.Run(ctx)
+		done <- err
+	}()
+	return func() player.Stats {
+		t.Helper()
+		defer cancel()
+		if err := <-done; err != nil {
+			t.Errorf("strict player: %v", err)
+		}
+		stats := p.Stats()
+		for i, v := range stats.Violations {
+			if i < 20 {
+				t.Errorf("playlist: %+v", v)
+			}
+		}
+		t.Logf("strict player: %d parts, %d reloads, %d stalls, %d violations", stats.Parts, stats.Reloads, stats.Stalls, len(stats.Violations))
+		return stats
 	}
 }
 

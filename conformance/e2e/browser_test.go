@@ -26,8 +26,8 @@ type sample struct {
 
 func (s sample) at() time.Time { return time.UnixMilli(s.T) }
 
-// A player is headless Chromium with stock hls.js on a playback URL.
-type player struct {
+// A browser is headless Chromium with stock hls.js on a playback URL.
+type browser struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -37,13 +37,13 @@ type player struct {
 
 // play watches for that long. The screenshot goes where TALLY_SCREENSHOTS says,
 // if it is set.
-func play(t *testing.T, url string, seconds int) *player {
+func play(t *testing.T, url string, seconds int) *browser {
 	t.Helper()
 	args := []string{"browser/play.mjs", url, fmt.Sprint(seconds)}
 	if dir := os.Getenv("TALLY_SCREENSHOTS"); dir != "" {
 		args = append(args, filepath.Join(dir, t.Name()+".png"))
 	}
-	p := &player{t: t, cmd: exec.Command("node", args...), done: make(chan struct{})}
+	p := &browser{t: t, cmd: exec.Command("node", args...), done: make(chan struct{})}
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -72,7 +72,7 @@ func play(t *testing.T, url string, seconds int) *player {
 }
 
 // wait returns all samples once the player is through.
-func (p *player) wait() []sample {
+func (p *browser) wait() []sample {
 	p.t.Helper()
 	<-p.done
 	if len(p.seen) == 0 {
@@ -82,7 +82,7 @@ func (p *player) wait() []sample {
 }
 
 // last is the newest sample.
-func (p *player) last() (s sample) {
+func (p *browser) last() (s sample) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := len(p.seen); n > 0 {

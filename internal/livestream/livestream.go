@@ -141,7 +141,7 @@ type Session struct {
 	Encoder      string    // what the encoder calls itself: untrusted text
 
 	Ingest time.Duration // received media, design section 4
-	Viewed time.Duration // summed over viewers, folded totals plus unfolded windows
+	Viewed time.Duration // summed over viewers
 }
 
 // A Record is what [Record.Apply] reads and writes: a livestream and its newest
