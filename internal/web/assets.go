@@ -12,6 +12,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // An asset is one static file, compressed once.
@@ -115,6 +116,16 @@ func (a assets) serve(w http.ResponseWriter, r *http.Request, name string) {
 		body, _ = gunzip(f.gz) // was read back when it was loaded or made
 		hdr.Set("Content-Length", strconv.Itoa(len(body)))
 	}
+	write(w, r, body)
+}
+
+// writeTimeout ends an answer that its reader does not take. The player, the
+// largest file, has 190 KB.
+const writeTimeout = time.Minute
+
+// write sends a body, but for HEAD.
+func write(w http.ResponseWriter, r *http.Request, body []byte) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // tests' writers have none
 	if r.Method != http.MethodHead {
 		w.Write(body)
 	}

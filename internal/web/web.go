@@ -167,9 +167,7 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, code int, name st
 	hdr.Set("Cache-Control", "no-store")
 	hdr.Set("Content-Length", strconv.Itoa(body.Len()))
 	w.WriteHeader(code)
-	if r.Method != http.MethodHead {
-		w.Write(body.Bytes())
-	}
+	write(w, r, body.Bytes())
 }
 
 // fault answers what is our fault, and logs it.

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	playing = `tally.news.state === 'live' && tally.player.moving && stage.classList.contains('clear')`
-	says    = `headline.textContent === `
+	playing  = `tally.news.state === 'live' && tally.player.moving && stage.classList.contains('clear')`
+	unveiled = playing + ` && getComputedStyle(curtain).visibility === 'hidden'`
+	says     = `headline.textContent === `
 )
 
 // TestBroadcastOnTheWatchPage is one page, opened once and never reloaded, from
@@ -40,6 +41,9 @@ func TestBroadcastOnTheWatchPage(t *testing.T) {
 	encoder.Wait()
 	took = p.await("interrupted", says+`'The broadcast is interrupted' && !stage.classList.contains('clear')`, 15*time.Second)
 	t.Logf("interruption shown after %v", took.Round(time.Millisecond))
+	if took > 5*time.Second {
+		t.Errorf("the interruption was told after %v", took)
+	}
 	p.await("countdown", `/ends in [0-9]:[0-5][0-9]\./.test(detail.textContent)`, 5*time.Second)
 	p.accessible("reconnecting")
 	p.shot("reconnecting")
@@ -127,7 +131,7 @@ func TestPhoneAndEmbed(t *testing.T) {
 	s.publish()
 	phone := command{"width": 390, "height": 780}
 	p.open(s.watchURL(), phone)
-	p.await("the picture on a phone", playing, 20*time.Second)
+	p.await("the picture on a phone", unveiled, 20*time.Second)
 	var wide bool
 	if p.eval(`document.documentElement.scrollWidth > innerWidth`, &wide); wide {
 		t.Error("the page is wider than the phone")
@@ -135,11 +139,11 @@ func TestPhoneAndEmbed(t *testing.T) {
 	p.shot("phone")
 	p.accessible("phone")
 	p.open(s.watchURL()+"?embed=1", command{"width": 640, "height": 360})
-	p.await("the picture embedded", playing, 20*time.Second)
+	p.await("the picture embedded", unveiled, 20*time.Second)
 	p.shot("embed")
 	p.accessible("embedded")
 	p.open(s.watchURL(), command{"dark": false})
-	p.await("the picture by day", playing, 20*time.Second)
+	p.await("the picture by day", unveiled, 20*time.Second)
 	p.shot("light")
 	p.accessible("light")
 	p.quiet()

@@ -167,11 +167,13 @@
 			});
 		},
 
-		// behind is how many seconds the picture is behind the encoder, or NaN.
+		// behind is how many seconds the picture is behind the encoder, or NaN: by
+		// the playlist's dates or by its edge, whichever says more. An encoder that
+		// sends its first frames in one go dates them all a little late.
 		behind() {
 			if (this.hls) {
-				const at = this.hls.playingDate;
-				return at ? (Date.now() + skew - at) / 1000 : this.hls.latency || NaN;
+				const at = this.hls.playingDate, edge = this.hls.latency || NaN;
+				return at ? Math.max((Date.now() + skew - at) / 1000, edge || 0) : edge;
 			}
 			const start = video.getStartDate ? video.getStartDate().getTime() : NaN;
 			return (Date.now() + skew - start) / 1000 - video.currentTime;
@@ -205,7 +207,7 @@
 				if (!video.paused && video.readyState > 1) this.lastMove = t;
 				this.lastTime = video.currentTime;
 			}
-			const moving = this.on && !video.paused && t - this.lastMove < 1200 && this.lastMove > 0;
+			const moving = this.on && !video.paused && t - this.lastMove < 900 && this.lastMove > 0;
 			if (this.moving && !moving && !video.paused && news.state === 'live') this.stalls++;
 			if (!this.moving && moving) this.movingSince = t;
 			this.moving = moving;
@@ -348,7 +350,11 @@
 	for (const type of ['pointermove', 'pointerdown', 'focusin']) stage.addEventListener(type, touched);
 	video.addEventListener('click', () => { if (matchMedia('(hover: hover)').matches) togglePlay(); });
 	video.addEventListener('dblclick', toggleFull);
-	for (const type of ['playing', 'pause', 'waiting', 'volumechange', 'ended']) video.addEventListener(type, () => tick());
+	for (const type of ['playing', 'pause', 'volumechange', 'ended']) video.addEventListener(type, () => tick());
+	video.addEventListener('waiting', () => { // the picture ran dry: why?
+		tick();
+		if (!events && pollTimer > 0) ask();
+	});
 	video.addEventListener('error', () => { if (player.on && !player.hls) player.failed(); });
 	document.addEventListener('visibilitychange', () => {
 		if (document.hidden) return;
