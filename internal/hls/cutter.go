@@ -27,8 +27,9 @@ type lane struct {
 	lastDTS int64 // ticks; what the encoder said it was
 	aligned bool  // a flagged clock jump of this track was taken care of
 
-	samples []cmaf.Sample // of the open part
-	time    int64         // decode time of samples[0]
+	samples   []cmaf.Sample // of the open part
+	sizeBytes int64         // of their payloads
+	time      int64         // decode time of samples[0]
 }
 
 func (l *lane) append(at int64, f *media.Frame, offset int32) {
@@ -36,6 +37,7 @@ func (l *lane) append(at int64, f *media.Frame, offset int32) {
 		l.time = at
 	}
 	l.samples = append(l.samples, cmaf.Sample{Offset: offset, Key: f.Key, Data: f.Payload})
+	l.sizeBytes += int64(len(f.Payload))
 	l.last, l.lastDTS, l.begun = at, f.DTS, true
 }
 
@@ -45,6 +47,12 @@ func (l *lane) settle(end int64) {
 		l.samples[n-1].Duration = uint32(max(1, end-l.last))
 	}
 	l.end = max(end, l.last+1)
+}
+
+// drop lets the samples go.
+func (l *lane) drop() {
+	clear(l.samples)
+	l.samples, l.sizeBytes = l.samples[:0], 0
 }
 
 // A cut is one closed part, before it has a name.
@@ -311,7 +319,11 @@ func (c *cutter) audioFrame(f *media.Frame) error {
 	}
 	l.append(x, f, 0)
 	l.end = x + l.frame
-	if c.pace.frame() == 0 || c.audioEnd()-c.ahead < c.start+c.partTicks()+c.pace.frame() {
+	frame := c.pace.frame()
+	if frame == 0 { // one picture so far
+		frame = c.scale / 10
+	}
+	if c.audioEnd()-c.ahead < c.start+c.partTicks()+frame {
 		return nil
 	}
 	c.stalled = true
@@ -344,6 +356,15 @@ func (c *cutter) audioEnd() int64 {
 	return c.audio.end * c.scale / int64(c.audio.track.Timescale)
 }
 
+// sizeBytes is the payload of the open part.
+func (c *cutter) sizeBytes() int64 {
+	n := c.lead.sizeBytes
+	if c.audio != nil {
+		n += c.audio.sizeBytes
+	}
+	return n
+}
+
 func (c *cutter) hasSamples() bool {
 	return len(c.lead.samples) > 0 || c.audio != nil && len(c.audio.samples) > 0
 }
@@ -351,11 +372,6 @@ func (c *cutter) hasSamples() bool {
 // shortTail is how much sound may lie behind the last picture of a domain and
 // be left out: a segment of it would be shorter than players expect one to be.
 const shortTail = 100 * time.Millisecond
-
-func (c *cutter) dropAudio() {
-	clear(c.audio.samples)
-	c.audio.samples = c.audio.samples[:0]
-}
 
 // flush closes what is open, as it is, and the segment.
 func (c *cutter) flush() error {
@@ -371,7 +387,7 @@ func (c *cutter) flush() error {
 		c.endSegment()
 		length := (c.audio.end - c.audio.time) * c.scale / int64(c.audio.track.Timescale)
 		if length < c.ticks(shortTail) && !c.stalled {
-			c.dropAudio()
+			c.audio.drop()
 			return nil
 		}
 		end = c.start + max(1, length) // in a segment of its own the tail has an honest length
@@ -411,10 +427,9 @@ func (c *cutter) closePart(end, mediaEnd int64, endsSegment bool) error {
 		start:       c.start - c.domain,
 		endsSegment: endsSegment,
 	})
-	clear(l.samples) // the payloads are copied: let them go
-	l.samples = l.samples[:0]
+	l.drop() // the payloads are copied
 	if c.audio != nil {
-		c.dropAudio()
+		c.audio.drop()
 	}
 	c.start = end
 	c.segParts++

@@ -9,6 +9,9 @@ import (
 	"tally/internal/media"
 )
 
+// maxPartBytes bounds a part: half of what its boxes could tell.
+const maxPartBytes = 1 << 30
+
 // The methods of Stream in this file are the writers' side: the caller holds mu.
 
 // jumpTogether is how long after one track's clock jump the other's counts as
@@ -136,6 +139,10 @@ func (s *Stream) running(f *media.Frame, t *media.Track) (taken bool, err error)
 		if l == nil || !sameTrack(&l.track, t) {
 			return true, nil // it has no initialization section yet
 		}
+	}
+	// Frames whose clock stands nearly still would fill a part for ever.
+	if s.cut.sizeBytes() > min(s.ring.capBytes, maxPartBytes) {
+		return true, s.ring.tooMuch()
 	}
 	if l == s.cut.audio {
 		return true, s.cut.audioFrame(f)

@@ -95,6 +95,8 @@ func watch(t *testing.T, items []item, target int, o hlscheck.Options) *viewer {
 }
 
 // decode has ffmpeg play everything that was listed, and wants no complaint.
+// It reads one initialization section per input, so each stretch between
+// discontinuities is a playlist of its own.
 func decode(t *testing.T, v *viewer) {
 	t.Helper()
 	dir := t.TempDir()
@@ -103,19 +105,75 @@ func decode(t *testing.T, v *viewer) {
 			t.Fatal(err)
 		}
 	}
-	m := *v.media
-	m.Segments = append([]playlist.Segment(nil), m.Segments...)
-	for i := range m.Segments {
-		m.Segments[i].Parts = nil
+	from := 0
+	for i := range v.media.Segments {
+		if i+1 < len(v.media.Segments) && !v.media.Segments[i+1].Discontinuity {
+			continue
+		}
+		m := *v.media
+		m.Segments = append([]playlist.Segment(nil), m.Segments[from:i+1]...)
+		for j := range m.Segments {
+			m.Segments[j].Parts = nil
+		}
+		m.Segments[0].Discontinuity, from = false, i+1
+		decodeStretch(t, filepath.Join(dir, fmt.Sprintf("index-%d.m3u8", i)), &m)
 	}
-	file := filepath.Join(dir, "index.m3u8")
+}
+
+func decodeStretch(t *testing.T, file string, m *playlist.Media) {
+	t.Helper()
 	if err := os.WriteFile(file, m.AppendText(nil), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// Errors at warning level include timestamps that go backwards.
+	// Warnings include timestamps that go backwards.
 	out, err := exec.Command("ffmpeg", "-v", "warning", "-nostdin", "-allowed_extensions", "ALL", "-i", file, "-f", "null", "-").CombinedOutput()
 	text := strings.TrimSpace(string(out))
 	if err != nil || text != "" {
-		t.Errorf("ffmpeg: %v\n%.2000s", err, text)
+		t.Errorf("ffmpeg on %d segments: %v\n%.2000s", len(m.Segments), err, text)
 	}
+}
+
+// An encoder is killed in the middle of a group of pictures, comes back with
+// another picture size, and is then taken over by one without sound.
+func TestRealReconnects(t *testing.T) {
+	publishers := [][]item{
+		readFLV(t, ffmpegFLV(t, both("30", 5, 60, 48000, "-bf", "2")...)),
+		readFLV(t, ffmpegFLV(t, append(both("25", 5, 50, 44100), "-s", "640x360")...)),
+		readFLV(t, ffmpegFLV(t, video("320x180", "30", 5, 45)...)),
+	}
+	var v *viewer
+	synctest.Test(t, func(t *testing.T) {
+		r := hls.NewRegistry(hls.Config{Window: time.Hour})
+		p := r.Open(run(4))
+		v = newViewer(t, r.Stream("play").Window(), hlscheck.Options{})
+		p.Mark(farAhead, farAhead)
+		for i, items := range publishers {
+			epoch := int64(i + 1)
+			p.Begin(epoch)
+			start := time.Now()
+			for _, it := range items {
+				if it.at > 4*time.Second {
+					break
+				}
+				time.Sleep(it.at - time.Since(start))
+				if err := write(p, epoch, it); err != nil {
+					t.Fatal(err)
+				}
+				v.look()
+			}
+			if i == 0 {
+				p.Lost(epoch)
+				v.look()
+				time.Sleep(10 * time.Second)
+			}
+		}
+		p.End(false)
+		v.look()
+		v.done()
+		r.Close()
+	})
+	if n := count(v.texts[len(v.texts)-1], "EXT-X-DISCONTINUITY\n"); n != 2 {
+		t.Errorf("%d discontinuities, want 2", n)
+	}
+	decode(t, v)
 }

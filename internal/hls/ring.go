@@ -209,9 +209,17 @@ func (r *ring) tooMuch() error {
 			Detail: "the server could not store which media sequence numbers are in use; look at its disk"}}
 	}
 	return &Error{livestream.Reason{Code: livestream.BitrateTooHigh, Detail: fmt.Sprintf(
-		"%.1f Mbit/s fill the %d MB that a livestream may hold with less than %d s, three target durations; "+
+		"%s fill the %d MB that a livestream may hold with less than %d s, three target durations; "+
 			"lower the encoder's bitrate or its keyframe interval",
-		float64(bitrate(r.bytes, r.edge-r.segs[0].start))/1e6, r.capBytes>>20, 3*int(r.target/time.Second))}}
+		r.load(), r.capBytes>>20, 3*int(r.target/time.Second))}}
+}
+
+// load says how much media is held, for people.
+func (r *ring) load() string {
+	if len(r.segs) == 0 || r.edge == r.segs[0].start {
+		return "the frames of a single part"
+	}
+	return fmt.Sprintf("%.1f Mbit/s", float64(bitrate(r.bytes, r.edge-r.segs[0].start))/1e6)
 }
 
 // An Error ends a publication: the media cannot be packaged.

@@ -688,3 +688,48 @@ func TestWaitEndsWithThePart(t *testing.T) {
 		}
 	})
 }
+
+// Frames whose clock hardly moves fill no part, but they must not fill the
+// memory either.
+func TestStandingClock(t *testing.T) {
+	onStage(t, hls.Config{RingBytes: 8 << 20}, run(2), func(s *stage) {
+		s.begin(1)
+		s.p.Expect(1, true, false)
+		if err := s.p.WriteTrack(1, av.tracks(t)[0]); err != nil {
+			t.Fatal(err)
+		}
+		big := synth{bytes: 1 << 20}.picture(false)
+		var err error
+		n := int64(0)
+		for ; err == nil && n < 300; n++ {
+			err = s.p.WriteFrame(1, media.Frame{Track: media.VideoTrack, Key: n == 0, DTS: n, PTS: n, Payload: big})
+		}
+		var reasoned interface{ Reason() livestream.Reason }
+		if !errors.As(err, &reasoned) || reasoned.Reason().Code != livestream.BitrateTooHigh || n > 20 {
+			t.Errorf("after %d MB: %v", n, err)
+		}
+		s.p.End(false)
+	})
+}
+
+// One picture, then sound alone: sound makes the parts.
+func TestOnePicture(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		s.v.check = hlscheck.New(hlscheck.Options{Ignore: []string{"media-duration"}})
+		s.begin(1)
+		src := av
+		src.announces = 0
+		pictures := 0
+		items := slices.DeleteFunc(src.items(t), func(it item) bool {
+			if it.track == nil && it.frame.Track == media.VideoTrack {
+				pictures++
+			}
+			return it.track == nil && it.frame.Track == media.VideoTrack && pictures > 1
+		})
+		s.send(1, items)
+		if got := s.v.window.Current().NextPart; got < 7 {
+			t.Errorf("%d parts in 3 s", got)
+		}
+		s.p.End(false)
+	})
+}
