@@ -338,6 +338,9 @@ func TestMeterCountsMediaOnly(t *testing.T) {
 	if !m.last.After(first) || m.seconds() <= 0 {
 		t.Errorf("after two media tags: %v s", m.seconds())
 	}
+	if want := int64(2 * len(audio)); m.bytes() != want {
+		t.Errorf("%d bytes of media, want %d", m.bytes(), want)
+	}
 }
 
 func TestNumberReadsBothTypes(t *testing.T) {

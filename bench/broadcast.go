@@ -74,14 +74,20 @@ func (b *broadcast) stop() error {
 }
 
 // A meter notes when media was sent: the generator's own ledger of what
-// ingest_seconds should say.
+// ingest_seconds should say. As there, a gap of more than gapLimit ends an
+// interval (design section 4).
 type meter struct {
 	publisher.Source
 
 	mu          sync.Mutex
-	sending     bool // the tag handed out last was media
+	sending     int64 // body bytes of the tag handed out last, if it was media
+	sent        int64 // bytes of media bodies
 	first, last time.Time
+	gaps        time.Duration // sum of those that do not count
 }
+
+// gapLimit is the longest pause between two media messages that still counts.
+const gapLimit = 2 * time.Second
 
 // Next implements publisher.Source. A tag has been sent when the next one is
 // asked for.
@@ -90,19 +96,53 @@ func (m *meter) Next() (flv.Tag, error) {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.sending {
-		m.last = now
+	if m.sending > 0 {
+		m.sent += m.sending
 		if m.first.IsZero() {
 			m.first = now
+		} else if gap := now.Sub(m.last); gap > gapLimit {
+			m.gaps += gap
 		}
+		m.last = now
 	}
-	m.sending = err == nil && t.Type != flv.TypeScript && !flv.IsSequenceHeader(t)
+	m.sending = 0
+	if err == nil && t.Type != flv.TypeScript && !flv.IsSequenceHeader(t) {
+		m.sending = int64(len(t.Body))
+	}
 	return t, err
 }
 
-// seconds is the time from the first to the last media message sent.
+// seconds is the time from the first to the last media message sent, less gaps.
 func (m *meter) seconds() float64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.last.Sub(m.first).Seconds()
+	return (m.last.Sub(m.first) - m.gaps).Seconds()
+}
+
+// bytes is how much media was sent.
+func (m *meter) bytes() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.sent
+}
+
+// stopAll ends broadcasts at the same time.
+func stopAll(airs []*broadcast) (err error) {
+	for _, a := range airs {
+		a.cancel()
+	}
+	for i, a := range airs {
+		if stopErr := a.stop(); stopErr != nil && err == nil {
+			err = fmt.Errorf("publisher %d: %w", i, stopErr)
+		}
+	}
+	return err
+}
+
+// sentBy sums what broadcasts have sent.
+func sentBy(airs []*broadcast) (sum int64) {
+	for _, a := range airs {
+		sum += a.metered.bytes()
+	}
+	return sum
 }

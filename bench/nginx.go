@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -64,10 +65,12 @@ func (b *bench) nginxIngest(ctx context.Context, nginx [2]string, n int) (ingest
 	}
 	var airs []*broadcast
 	l, err := b.ingest(ctx, c, urls, func(a []*broadcast) func() { airs = a; return func() {} })
-	for _, a := range airs {
-		a.stop() // how it says goodbye is not measured
+	written, globErr := filepath.Glob(filepath.Join(dir, "hls", "*.ts"))
+	stopAll(airs) // how it says goodbye is not measured
+	if err == nil && globErr == nil && len(written) < n {
+		err = fmt.Errorf("it wrote %d segments for %d publishers: %s", len(written), n, c.lastLines())
 	}
-	return l, err
+	return l, errors.Join(err, globErr)
 }
 
 func nginxConf(dir, module string, port int) string {

@@ -9,55 +9,65 @@ import (
 	"tally/internal/rtmp/publisher"
 )
 
-// fillTime is how long publishers run before they are measured: the ring of
-// each holds its window and what lies behind it.
-const fillTime = 20 * time.Second
-
 // ingestLoad is what a number of publishers cost one server.
 type ingestLoad struct {
 	cpu     float64 // % of a core per publisher
 	memory  float64 // MB per publisher above idle
-	resting float64 // MB idle
+	bitrate float64 // Mbit/s that each publisher got rid of
 	worst   float64 // s; largest error of ingest_seconds
 }
 
 // publishers measures ingest and packaging with nobody watching.
 func (b *bench) publishers(ctx context.Context) error {
+	nginx, found := b.findNginx()
 	for _, n := range b.Publishers {
 		ours, err := b.oursIngest(ctx, n)
 		if err != nil {
 			return fmt.Errorf("%d publishers: %w", n, err)
 		}
-		name := fmt.Sprintf("publishers %d", n)
-		cpu := row{Scenario: name, What: "server CPU per publisher (720p30, 2 Mbit/s)", Unit: "% of a core", Ours: ours.cpu}
-		if nginx, ok := b.findNginx(); ok {
-			theirs, err := b.nginxIngest(ctx, nginx, n)
-			if err != nil {
+		var theirs ingestLoad
+		note := "nginx with its RTMP module is not installed"
+		if found {
+			note = "beside nginx-rtmp writing its HLS"
+			if theirs, err = b.nginxIngest(ctx, nginx, n); err != nil {
 				return fmt.Errorf("nginx-rtmp with %d publishers: %w", n, err)
 			}
-			cpu.Bare = theirs.cpu
-			cpu = cpu.noted("beside nginx-rtmp with its HLS, not the bare server")
-			if n >= 200 {
-				cpu = cpu.goal("<= 1x nginx-rtmp", cpu.Ours <= cpu.Bare)
-			}
-		} else {
-			cpu = cpu.noted("nginx with its RTMP module is not installed")
+		}
+		figure := func(what, unit string, o, y float64) row {
+			return row{Scenario: fmt.Sprintf("publishers %d", n), What: what, Unit: unit, Ours: o, Bare: y}
+		}
+		cpu := figure("server CPU per publisher (720p30)", "% of a core", ours.cpu, theirs.cpu).noted(note)
+		if found && n >= 200 {
+			cpu = cpu.goal("<= 1x nginx-rtmp", ours.cpu <= theirs.cpu)
 		}
 		b.add(cpu)
-		limit := ringMegabytes()*1.3 + 1
-		b.add(row{Scenario: name, What: "memory per publisher above idle", Unit: "MB", Ours: ours.memory}.atMost(limit).
-			noted(fmt.Sprintf("the goal for a ring of %.2f MB", ringMegabytes())))
-		b.add(row{Scenario: name, What: "ingest_seconds after the end: worst error", Unit: "s", Ours: ours.worst}.atMost(0.5))
+		ring := ringMegabytes(b.fillTime() + b.Phase)
+		b.add(figure("memory per publisher above idle", "MB", ours.memory, theirs.memory).atMost(ring*1.3 + 1).
+			noted(fmt.Sprintf("the goal for %.2f MB of media kept", ring)))
+		b.add(figure("media that each publisher could send", "Mbit/s", ours.bitrate, theirs.bitrate).
+			noted("less than the clip's means that the machine was full"))
+		b.add(figure("ingest_seconds after the end: worst error", "s", ours.worst, 0).atMost(0.5))
 	}
 	return nil
 }
 
-// ringMegabytes is the media that design section 5 keeps of one livestream of
-// the bench's clip: the listed 12 s, rounded up by a segment, and what has left
-// the list for one target duration (here the 4 s of a first broadcast).
-func ringMegabytes() float64 {
-	const seconds = 12 + clipGOPSeconds + 4
+// fillTime is how long publishers run before they are measured: until what is
+// kept of each has its final size.
+func (b *bench) fillTime() time.Duration {
+	if b.Short {
+		return warmUp
+	}
+	return 25 * time.Second
+}
+
+// ringMegabytes is the media that design section 5 keeps of a livestream that
+// has had the bench's clip for d. Parts stay for three target durations behind
+// the edge at which they left the list, which they do three before the edge;
+// the first broadcast's target duration is 4 s, and whole segments are kept.
+func ringMegabytes(d time.Duration) float64 {
+	const targetDuration = 4
 	const audioBits = 128_000
+	seconds := min(d.Seconds(), 6*targetDuration+clipGOPSeconds)
 	return seconds * (clipVideoBits + audioBits) / 8 / 1e6
 }
 
@@ -91,10 +101,8 @@ func (b *bench) oursIngest(ctx context.Context, n int) (ingestLoad, error) {
 		}
 		sessions[i] = id
 	}
-	for i, air := range airs {
-		if err := air.stop(); err != nil {
-			return l, fmt.Errorf("publisher %d: %w", i, err)
-		}
+	if err := stopAll(airs); err != nil {
+		return l, err
 	}
 	if err := pause(ctx, 2*time.Second); err != nil {
 		return l, err
@@ -126,9 +134,7 @@ func (b *bench) ingest(ctx context.Context, c *child, urls []string, measuring f
 	airs := make([]*broadcast, 0, len(urls))
 	defer func() {
 		if err != nil {
-			for _, a := range airs {
-				a.stop()
-			}
+			stopAll(airs)
 		}
 	}()
 	for _, u := range urls { // over one GOP, so that keyframes do not all come at once
@@ -143,15 +149,12 @@ func (b *bench) ingest(ctx context.Context, c *child, urls []string, measuring f
 			return l, err
 		}
 	}
-	fill := fillTime
-	if b.Short {
-		fill = warmUp
-	}
-	b.say("%d publishers on air; rings fill for %v", len(airs), fill)
-	if err := pause(ctx, fill); err != nil {
+	b.say("%d publishers on air; rings fill for %v", len(airs), b.fillTime())
+	if err := pause(ctx, b.fillTime()); err != nil {
 		return l, err
 	}
 	wait := measuring(airs)
+	began, sent := time.Now(), sentBy(airs)
 	before, err := c.usage()
 	if err != nil {
 		return l, err
@@ -163,6 +166,8 @@ func (b *bench) ingest(ctx context.Context, c *child, urls []string, measuring f
 	if err != nil {
 		return l, err
 	}
+	wall := time.Since(began)
+	l.bitrate = float64(sentBy(airs)-sent) * 8 / 1e6 / wall.Seconds() / float64(len(urls))
 	wait()
 	for i, a := range airs {
 		select {
@@ -172,8 +177,7 @@ func (b *bench) ingest(ctx context.Context, c *child, urls []string, measuring f
 		}
 	}
 	n := float64(len(urls))
-	l.cpu = percent(after.cpu-before.cpu, b.Phase) / n
+	l.cpu = percent(after.cpu-before.cpu, wall) / n
 	l.memory = megabytes(after.heap-idle.heap) / n
-	l.resting = megabytes(idle.heap)
 	return l, nil
 }
