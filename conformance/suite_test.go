@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
 	"tally/conformance"
 	v6 "tally/conformance/v6"
@@ -456,3 +458,20 @@ func TestErrorsThroughEveryClient(t *testing.T) {
 		})
 	}
 }
+
+// Both majors are driven by the same code: v6's is generated from v7's.
+func TestV6IsGeneratedFromV7(t *testing.T) {
+	from, err := os.ReadFile("v7/read.go")
+	must(t, err)
+	to, err := os.ReadFile("v6/read.go")
+	must(t, err)
+	_, want, _ := strings.Cut(string(from), "\n")
+	want = strings.NewReplacer("cloudflare-go/v7", "cloudflare-go/v6", "cloudflare-go v7", "cloudflare-go v6", "ackage v7", "ackage v6").Replace(want)
+	_, got, _ := strings.Cut(string(to), "\n")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("v6/read.go is out of date, run go generate ./conformance/v7 (-want +got):\n%s", diff)
+	}
+}
+
+// No server, client or store leaves a goroutine behind.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,6 +17,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cloudflare/cloudflare-go/v7"
+	"github.com/cloudflare/cloudflare-go/v7/option"
+	"github.com/cloudflare/cloudflare-go/v7/realtime_kit"
 
 	"tally/conformance"
 	v7 "tally/conformance/v7"
@@ -49,6 +54,7 @@ type server struct {
 	log        *bytes.Buffer // written until logged is closed
 	logged     chan struct{}
 	target     conformance.Target
+	client     *cloudflare.Client
 }
 
 // serve starts a server on a fresh data directory; it is stopped with the test,
@@ -76,6 +82,7 @@ func serve(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	s.target = conformance.Target{Base: c.Base, Account: c.Account, App: c.App, Token: c.Token}
+	s.client = cloudflare.NewClient(option.WithBaseURL(c.Base), option.WithAPIToken(c.Token))
 	return s
 }
 
@@ -176,19 +183,24 @@ func (b *broadcast) read() conformance.Reading {
 
 // status is the active session's status and err_message's code, or "404".
 func (b *broadcast) status() string {
-	r := b.read()
-	if code, ok := r["active.error.status"]; ok {
-		return fmt.Sprint(code)
+	b.t.Helper()
+	answer, err := b.client.RealtimeKit.Livestreams.GetActiveLivestreamsForLivestreamID(b.t.Context(), b.target.App, b.id,
+		realtime_kit.LivestreamGetActiveLivestreamsForLivestreamIDParams{AccountID: cloudflare.F(b.target.Account)})
+	if refused, ok := errors.AsType[*cloudflare.Error](err); ok {
+		return fmt.Sprint(refused.StatusCode)
 	}
-	code, _, _ := strings.Cut(fmt.Sprint(r["active.session.err_message"]), ":")
-	return strings.TrimSpace(fmt.Sprint(r["active.livestream.status"], " ", code))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	code, _, _ := strings.Cut(answer.Data.Session.ErrMessage, ":")
+	return strings.TrimSpace(string(answer.Data.Livestream.Status) + " " + code)
 }
 
 // await waits until the active session shows want.
 func (b *broadcast) await(want string, limit time.Duration) {
 	b.t.Helper()
 	var got string
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if got = b.status(); got == want {
 			return
 		}

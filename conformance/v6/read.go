@@ -1,3 +1,5 @@
+// Code generated from ../v7/read.go by go generate there. DO NOT EDIT.
+
 // Package v6 reads Tally with cloudflare-go v6.
 package v6
 
@@ -11,8 +13,6 @@ import (
 
 	"tally/conformance"
 )
-
-// Code generated from ../v7/read.go by go generate there. DO NOT EDIT.
 
 // client is the official client; the base URL, the token and, so that a failing
 // test fails fast, the retries are all that is set.

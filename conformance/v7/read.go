@@ -1,3 +1,5 @@
+//go:generate sh -c "sed -e 's,cloudflare-go/v7,cloudflare-go/v6,; s,cloudflare-go v7,cloudflare-go v6,; s/ackage v7/ackage v6/; s,^//go:generate.*,// Code generated from ../v7/read.go by go generate there. DO NOT EDIT.,' read.go >../v6/read.go"
+
 // Package v7 reads Tally with cloudflare-go v7.
 package v7
 
@@ -11,8 +13,6 @@ import (
 
 	"tally/conformance"
 )
-
-//go:generate sh -c "sed -e 's,cloudflare-go/v7,cloudflare-go/v6,; s,cloudflare-go v7,cloudflare-go v6,; s/ackage v7/ackage v6/; s,^//go:generate.*,// Code generated from ../v7/read.go by go generate there. DO NOT EDIT.,' read.go >../v6/read.go"
 
 // client is the official client; the base URL, the token and, so that a failing
 // test fails fast, the retries are all that is set.

@@ -10,6 +10,7 @@ import (
 
 	"tally/internal/api/input"
 	"tally/internal/auth"
+	"tally/internal/ingest"
 	"tally/internal/livestream"
 )
 
@@ -42,6 +43,8 @@ var statuses = []struct {
 	{livestream.ErrDamped, http.StatusBadRequest},
 	{livestream.ErrNotStarted, http.StatusBadRequest},
 	{livestream.ErrTransition, http.StatusBadRequest},
+	{livestream.ErrExists, http.StatusBadRequest},
+	{ingest.ErrStopping, http.StatusServiceUnavailable},
 	{context.Canceled, http.StatusServiceUnavailable}, // the client left, or we stop
 	{context.DeadlineExceeded, http.StatusServiceUnavailable},
 } // anything else: 500, logged in full, answered without detail
@@ -149,7 +152,7 @@ func entriesOf(err error, status int, path, allow string) []errorEntry {
 	case status == http.StatusRequestEntityTooLarge:
 		return one(status, "PAYLOAD_TOO_LARGE: the body may have %d bytes", input.MaxBody)
 	case status == http.StatusServiceUnavailable:
-		return one(status, "SERVICE_UNAVAILABLE: the request was not finished in time, try again")
+		return one(status, "SERVICE_UNAVAILABLE: the request was not finished in time or the server is stopping; try again")
 	case status == http.StatusInternalServerError:
 		return one(status, "INTERNAL_SERVER_ERROR: the server's log says more under this answer's X-Request-Id")
 	}

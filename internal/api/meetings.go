@@ -115,14 +115,11 @@ func (s *server) livestreamOfMeeting(rq *request, meetingID, name string, hasNam
 	}
 	l := s.newLivestream(rq.Scope)
 	l.MeetingID, l.Name, l.HasName = meetingID, name, hasName
-	created := s.Store.CreateLivestream(rq.Context(), l)
-	if created == nil {
-		return livestream.Record{Livestream: l}, nil
+	err = s.Store.CreateLivestream(rq.Context(), l)
+	if errors.Is(err, livestream.ErrExists) {
+		return s.Store.RecordByMeeting(rq.Context(), rq.Scope, meetingID)
 	}
-	if rec, err = s.Store.RecordByMeeting(rq.Context(), rq.Scope, meetingID); err != nil {
-		return rec, created
-	}
-	return rec, nil
+	return livestream.Record{Livestream: l}, err
 }
 
 // stopMeeting is L7.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
+	"go.uber.org/goleak"
 
 	"tally/internal/api"
 	"tally/internal/auth"
@@ -234,3 +235,6 @@ func conforms(t *testing.T, r *http.Request, rec *httptest.ResponseRecorder) {
 		t.Logf("the answer was %s", rec.Body)
 	}
 }
+
+// No server or store leaves a goroutine behind.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
