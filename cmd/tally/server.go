@@ -202,6 +202,9 @@ func (s *server) run(ctx context.Context) error {
 		g.Go(func() error { return s.rtmp.Serve(serving, secure) })
 	}
 	s.ports.log(s.log)
+	if warning := plainOnPublic(s.flags.PublicURL, s.ports.http.Addr()); warning != "" {
+		s.log.Warn(warning)
+	}
 	g.Go(func() error {
 		<-ctx.Done()
 		s.shutdown(stopServing)

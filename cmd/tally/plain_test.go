@@ -1,0 +1,32 @@
+package main
+
+import (
+	"net"
+	"testing"
+)
+
+func TestPlainOnPublic(t *testing.T) {
+	for _, c := range []struct {
+		name, url, listen string
+		warns             bool
+	}{
+		{"every interface, nothing said", "", "[::]:8080", false},
+		{"loopback", "", "127.0.0.1:8080", false},
+		{"private network", "", "192.168.1.2:8080", false},
+		{"public address", "", "203.0.113.7:8080", true},
+		{"public name without TLS", "http://live.example.com", "127.0.0.1:8080", true},
+		{"public name with TLS", "https://live.example.com", "203.0.113.7:8080", false},
+		{"local name", "http://studio.local:8080", "[::]:8080", false},
+		{"host name alone", "http://studio:8080", "[::]:8080", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			addr, err := net.ResolveTCPAddr("tcp", c.listen)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := plainOnPublic(c.url, addr); (got != "") != c.warns {
+				t.Errorf("%q", got)
+			}
+		})
+	}
+}
