@@ -82,7 +82,7 @@ func TestBroadcastOnTheWatchPage(t *testing.T) {
 // follow watches for d: the picture moves all the time, less than 2 s behind.
 func follow(t *testing.T, p *page, d time.Duration) {
 	t.Helper()
-	time.Sleep(time.Second) // the player settles
+	time.Sleep(2 * time.Second) // a player that was there before the broadcast has nothing buffered yet
 	var from, to struct {
 		At, Current, Behind float64
 		Stalls              int

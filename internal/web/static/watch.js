@@ -121,6 +121,7 @@
 				lowLatencyMode: true,
 				workerPath: body.dataset.worker,
 				maxLiveSyncPlaybackRate: 1.1, // catches up after a stall instead of staying late
+				liveSyncOnStallIncrease: 0.25, // s; hls.js has 1, which one hiccup would keep for good
 				backBufferLength: 20,
 			});
 			h.on(Hls.Events.ERROR, (_, d) => {
@@ -155,7 +156,7 @@
 		// liveAgain: the broadcast came (back). What plays gets a moment to go on.
 		liveAgain() {
 			this.wait = 500;
-			this.againAt = 0;
+			this.againAt = this.on ? 0 : now() + 700; // two more parts, or it would start with a stall
 			if (this.on) this.giveUpAt = now() + 2500;
 			if (this.hls) this.hls.startLoad();
 		},
