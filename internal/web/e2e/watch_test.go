@@ -57,7 +57,7 @@ func TestBroadcastOnTheWatchPage(t *testing.T) {
 
 	s.stop(syscall.SIGKILL)
 	encoder.Wait() // its connection is gone
-	p.await("the loss is told", `!tally.news.reachable && !stage.classList.contains('clear')`, 15*time.Second)
+	p.await("the loss is told", `document.body.dataset.state === 'lost' && !stage.classList.contains('clear')`, 15*time.Second)
 	p.shot("connection-lost")
 	s.start()
 	encoder = s.publish()

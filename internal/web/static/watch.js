@@ -257,15 +257,16 @@
 		return ['Waiting for the broadcast', 'It starts here by itself. You can leave this page open.'];
 	}
 
-	const signs = { waiting: 'Not live yet', live: 'Live', reconnecting: 'Interrupted', ended: 'Ended' };
+	const signs = { waiting: 'Not live yet', live: 'Live', reconnecting: 'Interrupted', ended: 'Ended', lost: 'Connection lost' };
 
 	function set(el, text) { if (el && el.textContent !== text) el.textContent = text; }
 
 	function render() {
 		const m = message();
-		body.dataset.state = news.state;
-		set($('sign'), news.reachable ? signs[news.state] : 'Connection lost');
-		document.title = signs[news.state] + ' · Tally';
+		const state = news.reachable || player.moving ? news.state : 'lost'; // the lamp claims nothing that is not known
+		body.dataset.state = state;
+		set($('sign'), signs[state]);
+		if (document.title !== signs[state] + ' · Tally') document.title = signs[state] + ' · Tally';
 		stage.classList.toggle('clear', !m);
 		stage.classList.toggle('has-picture', player.everMoved);
 		stage.classList.toggle('paused', video.paused);
