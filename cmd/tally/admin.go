@@ -5,12 +5,13 @@ import (
 	"net/http/pprof"
 )
 
-// adminRoutes is the handler of --admin-addr: profiles and health. It is for
+// adminRoutes is the handler of --admin-addr: metrics, profiles and health. It is for
 // operators and has no authentication, which is why the default address is
 // loopback.
 func (s *server) adminRoutes() http.Handler {
 	mux := http.NewServeMux()
 	s.health.routes(mux)
+	mux.Handle("GET /metrics", s.metrics())
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

@@ -24,8 +24,6 @@ type sample struct {
 	Frames      int
 }
 
-func (s sample) at() time.Time { return time.UnixMilli(s.T) }
-
 // A browser is headless Chromium with stock hls.js on a playback URL.
 type browser struct {
 	t    *testing.T

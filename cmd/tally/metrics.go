@@ -1,0 +1,57 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics is the handler of /metrics: the process, the build, and what the
+// packages count. No metric has an id, a key or an address as a label.
+func (s *server) metrics() http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfoMetric())
+
+	counter := func(name, help string, read func() int64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(read()) }))
+	}
+	gauge := func(name, help string, read func() int64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(read()) }))
+	}
+
+	rtmp := s.rtmp.Stats()
+	counter("tally_rtmp_connections_total", "RTMP connections accepted.", rtmp.Accepted.Load)
+	counter("tally_rtmp_connections_overflow_total", "RTMP connections closed at once because too many had not published.", rtmp.Overflow.Load)
+	counter("tally_rtmp_refused_total", "RTMP connects and publishes answered with an error.", rtmp.Refused.Load)
+	counter("tally_rtmp_messages_dropped_total", "Media messages that could not be used.", rtmp.FramesDropped.Load)
+	counter("tally_rtmp_received_bytes_total", "Bytes received on RTMP connections that have ended.", rtmp.BytesReceived.Load)
+	counter("tally_rtmp_panics_total", "RTMP connections ended by a bug of ours.", rtmp.Panics.Load)
+	gauge("tally_rtmp_connections", "RTMP connections open now.", rtmp.Open.Load)
+	gauge("tally_publishers", "Encoders publishing now.", rtmp.Publishing.Load)
+
+	gauge("tally_viewers", "Viewers with evidence a moment ago.", func() int64 { return s.counter.Stats().Present })
+	gauge("tally_viewer_records", "Viewers remembered, present or not.", func() int64 { return s.counter.Stats().Records })
+	counter("tally_viewer_deliveries_uncounted_total", "Deliveries not counted because too many viewers were present.", func() int64 { return s.counter.Stats().Refused })
+
+	gauge("tally_disk_free_bytes", "Free space in the data directory.", func() int64 {
+		free, err := freeBytes(s.flags.DataDir)
+		if err != nil {
+			return -1
+		}
+		return int64(free)
+	})
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
+
+// buildInfoMetric is 1, labelled with what `tally version` prints.
+func buildInfoMetric() prometheus.Collector {
+	b := readBuildInfo()
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tally_build_info", Help: "1; the labels tell which build this is.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.Revision, "go": b.Go},
+	})
+	g.Set(1)
+	return g
+}
