@@ -11,9 +11,10 @@ import (
 	"tally/internal/hls/player"
 )
 
-// An audience is a number of lean players of one URL: each with a connection of
-// its own, following the live edge by blocking reloads and delta updates and
-// fetching each part as soon as it is listed.
+// An audience is a number of lean players of one URL, each with a connection of
+// its own. With low latency they follow the live edge by blocking reloads and
+// delta updates and fetch each part as soon as it is listed; without, they poll
+// and fetch whole segments.
 type audience struct {
 	players []*player.Player
 	logs    [][]arrival // each appended to by its player's goroutine only
@@ -25,15 +26,18 @@ type audience struct {
 	errs []error
 }
 
-// gather starts n players within spread, so that they do not all join in the
-// same millisecond.
-func gather(ctx context.Context, url string, n int, spread time.Duration) *audience {
+// joinTime spreads the players of an audience, so that they do not all join in
+// the same millisecond.
+const joinTime = time.Second
+
+// gather starts n players.
+func gather(ctx context.Context, url string, n int, lowLatency bool) *audience {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &audience{logs: make([][]arrival, n), stop: cancel}
 	for i := range n {
 		ctx, end := context.WithCancel(ctx)
 		p := player.New(player.Options{
-			URL: url, LowLatency: true, Lean: true,
+			URL: url, LowLatency: lowLatency, Lean: true,
 			OnPart: func(p player.PartInfo) {
 				a.logs[i] = append(a.logs[i], arrival{path.Base(p.URI), p.Arrived, p.Size, p.Duration})
 				if a.leaving.Load() {
@@ -42,7 +46,7 @@ func gather(ctx context.Context, url string, n int, spread time.Duration) *audie
 			},
 		})
 		a.players = append(a.players, p)
-		delay := spread * time.Duration(i) / time.Duration(n)
+		delay := joinTime * time.Duration(i) / time.Duration(n)
 		a.wg.Go(func() {
 			defer end()
 			if pause(ctx, delay) != nil {
@@ -67,6 +71,14 @@ func (a *audience) requests() int64 {
 		n += s.Reloads + s.Parts + s.Inits
 	}
 	return n
+}
+
+// bytes is how much media the players have fetched so far.
+func (a *audience) bytes() (sum int64) {
+	for _, p := range a.players {
+		sum += p.Stats().MediaBytes
+	}
+	return sum
 }
 
 // leaveTime is how long players have to end between two parts.

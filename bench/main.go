@@ -93,6 +93,7 @@ var scenarios = []scenario{
 	{"start", "cold start, idle memory, size of the binary", (*bench).start},
 	{"first", "first RTMP byte to first playable media", (*bench).first},
 	{"players", "latency and CPU with players", (*bench).audiences},
+	{"plain", "CPU with players of whole segments", (*bench).plain},
 	{"publishers", "CPU and memory with publishers", (*bench).publishers},
 	{"api", "requests per second of active-livestream-session", (*bench).api},
 	{"waiters", "memory of waiting reloads", (*bench).waiters},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -62,131 +63,195 @@ func (p *phase) perPlayer(n int) float64 {
 	return percent(p.cpu, p.wall) / float64(n)
 }
 
+// A stage is both servers with the same media on: ours with an encoder that
+// publishes to it, the bare one with a recording of what ours hands out.
+type stage struct {
+	t      *tally
+	bare   *bareServer
+	to     target
+	air    *broadcast
+	scout  *scout
+	truths *partLedger
+	rec    *recording
+}
+
+// stage sets both servers up. Its turns may last as long as a phase.
+func (b *bench) stage(ctx context.Context, name string) (s *stage, err error) {
+	clip, err := loadClip(b.clip)
+	if err != nil {
+		return nil, err
+	}
+	s = &stage{truths: newPartLedger()}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.t, err = b.startTally(ctx); err != nil {
+		return s, err
+	}
+	if s.bare, err = startBare(ctx); err != nil {
+		return s, err
+	}
+	if s.to, err = s.t.create(ctx, name); err != nil {
+		return s, err
+	}
+	s.air = publish(ctx, s.to.rtmpURL, clip, true, publisher.Clean)
+	if err := s.air.accepted(ctx); err != nil {
+		return s, err
+	}
+	s.scout = startScout(ctx, s.url(), s.truths)
+	if err := s.scout.playing(ctx); err != nil {
+		return s, err
+	}
+	if err := pause(ctx, 14*time.Second); err != nil { // the list fills
+		return s, err
+	}
+	length := b.Phase + 2*warmUp
+	b.say("%s: recording %v for the bare server", name, length)
+	if s.rec, err = record(ctx, s.t.http, s.to.playback, length); err != nil {
+		return s, fmt.Errorf("record: %w", err)
+	}
+	return s, nil
+}
+
+func (s *stage) url() string     { return "http://" + s.t.http + s.to.playback }
+func (s *stage) bareURL() string { return "http://" + s.bare.http + "/hls/bare/index.m3u8" }
+
+// close ends what was started.
+func (s *stage) close() {
+	if s.scout != nil {
+		s.scout.stop()
+	}
+	if s.air != nil {
+		s.air.stop()
+	}
+	if s.bare != nil {
+		s.bare.stop()
+	}
+	if s.t != nil {
+		s.t.stop()
+	}
+}
+
 // audience measures both servers with n players: they take turns while one
 // encoder publishes to ours.
 func (b *bench) audience(ctx context.Context, n int) error {
-	clip, err := loadClip(b.clip)
+	name := fmt.Sprintf("players %d", n)
+	s, err := b.stage(ctx, name)
 	if err != nil {
 		return err
 	}
-	t, err := b.startTally(ctx)
-	if err != nil {
-		return err
-	}
-	defer t.stop()
-	bare, err := startBare(ctx)
-	if err != nil {
-		return err
-	}
-	defer bare.stop()
-	to, err := t.create(ctx, fmt.Sprintf("bench %d players", n))
-	if err != nil {
-		return err
-	}
-	air := publish(ctx, to.rtmpURL, clip, true, publisher.Clean)
-	defer air.stop()
-	if err := air.accepted(ctx); err != nil {
-		return err
-	}
-	truths := newPartLedger()
-	scout := startScout(ctx, "http://"+t.http+to.playback, truths)
-	defer scout.stop()
-	if err := scout.playing(ctx); err != nil {
-		return err
-	}
-	length := b.Phase + 2*warmUp
-	b.say("recording %v for the bare server", length)
-	if err := pause(ctx, 4*time.Second); err != nil { // the list fills
-		return err
-	}
-	rec, err := record(ctx, t.http, to.playback, length)
-	if err != nil {
-		return fmt.Errorf("record: %w", err)
-	}
-	if err := bare.do(command{Load: rec}); err != nil {
-		return err
-	}
+	defer s.close()
 	var ours, theirs phase
 	for round := range b.Rounds {
-		q, err := b.oursPhase(ctx, t, to, truths, n, round)
+		q, err := b.oursPhase(ctx, s, n, round)
 		if err != nil {
 			return err
 		}
 		ours.add(q)
-		q, err = b.barePhase(ctx, bare, rec, truths, n)
-		if err != nil {
+		if q, err = b.barePhase(ctx, s, n); err != nil {
 			return err
 		}
 		theirs.add(q)
 	}
 	b.rowsOf(n, ours, theirs)
-	if err := scout.stop(); err != nil {
+	if err := s.scout.stop(); err != nil {
 		return fmt.Errorf("scout: %w", err)
 	}
-	return b.audit(ctx, t, to, air, fmt.Sprintf("players %d", n), ours.watched+distinct(scout.log).Seconds())
+	return b.audit(ctx, s.t, s.to, s.air, name, ours.watched+distinct(s.scout.log).Seconds())
 }
 
 // oursPhase is one turn of the server under test.
-func (b *bench) oursPhase(ctx context.Context, t *tally, to target, truths *partLedger, n, round int) (phase, error) {
-	a := gather(ctx, "http://"+t.http+to.playback, n, time.Second)
+func (b *bench) oursPhase(ctx context.Context, s *stage, n, round int) (phase, error) {
+	a := gather(ctx, s.url(), n, true)
 	defer a.leave()
 	if err := pause(ctx, warmUp); err != nil {
 		return phase{}, err
 	}
-	wait := b.profileDuring(ctx, t, fmt.Sprintf("players-%d-%d", n, round), b.Phase)
-	p, err := b.measure(ctx, a, t.child, truths)
+	wait := b.profileDuring(ctx, s.t, fmt.Sprintf("players-%d-%d", n, round), b.Phase)
+	p, err := b.measure(ctx, a, s.t.child, s.truths)
 	wait()
 	return p, err
 }
 
-// barePhase is one turn of the bare server: the recording is played from its
-// beginning. Its truth is when the generator told the bare server of each part.
-func (b *bench) barePhase(ctx context.Context, bare *bareServer, rec *recording, truths *partLedger, n int) (phase, error) {
-	if err := bare.do(command{Load: rec}); err != nil {
+// barePhase is one turn of the bare server.
+func (b *bench) barePhase(ctx context.Context, s *stage, n int) (phase, error) {
+	told := newPartLedger()
+	replay, err := s.replay(ctx, told)
+	if err != nil {
 		return phase{}, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	told := newPartLedger()
-	for name := range rec.Before { // fetched by who joins, and judged by its frames alone
-		if t, ok := truths.get(name); ok {
+	defer replay.stop()
+	a := gather(ctx, s.bareURL(), n, true)
+	defer a.leave()
+	if err := pause(ctx, warmUp); err != nil {
+		return phase{}, err
+	}
+	p, err := b.measure(ctx, a, s.bare.child, told)
+	return p, errors.Join(err, replay.early())
+}
+
+// A replay plays the recording to the bare server.
+type replay struct {
+	cancel context.CancelFunc
+	ended  chan struct{}
+	err    error // valid after ended
+}
+
+// replay starts the recording from its beginning. told is filled with when the
+// generator told the bare server of each part.
+func (s *stage) replay(ctx context.Context, told *partLedger) (*replay, error) {
+	if err := s.bare.do(command{Load: s.rec}); err != nil {
+		return nil, err
+	}
+	for name := range s.rec.Before { // fetched by who joins, and judged by its frames alone
+		if t, ok := s.truths.get(name); ok {
 			t.sent = time.Time{}
 			told.put(name, t)
 		}
 	}
-	played := make(chan error, 1)
-	go func() { played <- bare.play(ctx, rec, truths, told) }()
-	a := gather(ctx, "http://"+bare.http+"/hls/bare/index.m3u8", n, time.Second)
-	defer func() {
-		cancel()
-		a.leave()
-		<-played
+	ctx, cancel := context.WithCancel(ctx)
+	r := &replay{cancel: cancel, ended: make(chan struct{})}
+	go func() {
+		defer close(r.ended)
+		r.err = s.play(ctx, told)
 	}()
-	if err := pause(ctx, warmUp); err != nil {
-		return phase{}, err
+	return r, nil
+}
+
+// stop ends the replay and waits for it.
+func (r *replay) stop() {
+	r.cancel()
+	<-r.ended
+}
+
+// early is the error of a replay that ended before it was stopped.
+func (r *replay) early() error {
+	select {
+	case <-r.ended:
+		return errors.Join(errors.New("the recording was shorter than the turn"), r.err)
+	default:
+		return nil
 	}
-	p, err := b.measure(ctx, a, bare.child, told)
-	if err == nil && len(played) > 0 {
-		return p, fmt.Errorf("the recording was shorter than the turn: %w", <-played)
-	}
-	return p, err
 }
 
 // play tells the bare server of each part when its time has come.
-func (b *bareServer) play(ctx context.Context, rec *recording, truths, told *partLedger) error {
+func (s *stage) play(ctx context.Context, told *partLedger) error {
 	began := time.Now()
-	for i := range rec.Steps {
-		s := &rec.Steps[i]
-		if err := pause(ctx, time.Until(began.Add(time.Duration(s.At)))); err != nil {
+	for i := range s.rec.Steps {
+		step := &s.rec.Steps[i]
+		if err := pause(ctx, time.Until(began.Add(time.Duration(step.At)))); err != nil {
 			return err
 		}
 		now := time.Now()
-		for name := range s.Media {
-			if t, ok := truths.get(name); ok {
+		for name := range step.Media {
+			if t, ok := s.truths.get(name); ok {
 				t.sent = now
 				told.put(name, t)
 			}
 		}
-		if err := b.step(i); err != nil {
+		if err := s.bare.step(i); err != nil {
 			return err
 		}
 	}
@@ -211,6 +276,9 @@ func (b *bench) measure(ctx context.Context, a *audience, c *child, truths *part
 	p := phase{cpu: after.cpu - before.cpu, requests: a.requests() - asked, wall: time.Since(from)}
 	a.leave()
 	p.comfort = a.comfort()
+	if err := pause(ctx, warmUp/6); err != nil { // the scout may be a part behind
+		return phase{}, err
+	}
 	for _, log := range a.logs {
 		p.judge(log, truths, from)
 		p.watched += distinct(log).Seconds()
