@@ -28,7 +28,7 @@ func (s *Stream) snapshot(ended bool) *Snapshot {
 	n := &Snapshot{
 		Ended: ended, Epoch: s.epoch, PartTarget: s.partTarget, NextPart: r.nextPart,
 		FirstMSN: r.listFrom, LastMSN: r.listFrom - 1,
-		inits: r.inits, variant: s.variant(), next: make(chan struct{}),
+		inits: r.inits, variant: s.variant(), muxed: len(s.tracks) > 1, next: make(chan struct{}),
 	}
 	if len(segs) < len(r.segs) {
 		n.NextPart = r.segs[len(segs)].parts[0].Counter

@@ -71,6 +71,7 @@ type Snapshot struct {
 
 	full, delta *text // delta is full where there is nothing to skip
 	variant     playlist.Variant
+	muxed       bool // sound comes with the picture
 
 	next chan struct{} // closed after the successor was stored
 }
@@ -172,11 +173,12 @@ func (s *Snapshot) Playlist(delta, compressed bool) *Body {
 }
 
 // AppendMultivariant appends a Multivariant Playlist whose only variant is
-// mediaURI, and returns the extended buffer.
+// mediaURI, and returns the extended buffer. It says where to begin when a
+// player could not show a picture from where it would begin by itself.
 func (s *Snapshot) AppendMultivariant(dst []byte, mediaURI string) []byte {
 	v := s.variant
 	v.URI = mediaURI
-	m := playlist.Multivariant{Variants: []playlist.Variant{v}}
+	m := playlist.Multivariant{Start: s.start(), Variants: []playlist.Variant{v}}
 	return m.AppendText(dst)
 }
 

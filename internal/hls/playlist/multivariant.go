@@ -13,7 +13,16 @@ import (
 type Multivariant struct {
 	Version             int // 0 is written as DefaultVersion
 	IndependentSegments bool
-	Variants            []Variant
+	// Start is where players should begin; nil leaves it to them. Parsing
+	// leaves it out.
+	Start    *Start
+	Variants []Variant
+}
+
+// Start is EXT-X-START (rfc8216bis-22 section 4.4.2.2).
+type Start struct {
+	// Offset is from the beginning of the playlist; negative: from its end.
+	Offset time.Duration
 }
 
 // Variant is one EXT-X-STREAM-INF with its URI (rfc8216bis-22 section 4.4.6.2).
@@ -40,6 +49,14 @@ func (m *Multivariant) AppendText(dst []byte) []byte {
 	dst = appendLine(strconv.AppendInt(dst, int64(version), 10))
 	if m.IndependentSegments {
 		dst = append(dst, "#EXT-X-INDEPENDENT-SEGMENTS\n"...)
+	}
+	if m.Start != nil {
+		offset := m.Start.Offset
+		dst = append(dst, "#EXT-X-START:TIME-OFFSET="...)
+		if offset < 0 {
+			dst, offset = append(dst, '-'), -offset
+		}
+		dst = appendLine(appendSeconds(dst, offset))
 	}
 	for i := range m.Variants {
 		dst = m.Variants[i].appendText(dst)
