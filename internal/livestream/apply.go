@@ -106,6 +106,10 @@ func (r Record) Apply(e Event) (Record, []Fact, error) {
 		if err := r.mayPublish(e); err != nil {
 			return r, nil, err
 		}
+	case Start:
+		if r.Livestream.Disabled {
+			return r, nil, ErrDisabled
+		}
 	}
 	s := r.Session
 	to, ok := next[s.Phase][e.Kind]

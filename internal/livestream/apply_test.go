@@ -142,6 +142,9 @@ func TestRefusals(t *testing.T) {
 	}
 	disabled := step(t, newRecord(), Event{Kind: Disable, At: after(sec)})
 	refused("disabled", disabled, ErrDisabled)
+	if _, _, err := disabled.Apply(Event{Kind: Start, At: after(2 * sec), NewID: "s", NewRun: "r"}); !errors.Is(err, ErrDisabled) {
+		t.Errorf("start of a disabled livestream: %v, want ErrDisabled", err)
+	}
 	stopped := step(t, newRecord(), Event{Kind: Publish, At: after(sec), NewID: "s1", NewRun: "r1"})
 	stopped = step(t, stopped, Event{Kind: Stop, At: after(2 * sec)})
 	refused("18 s after a stop", stopped, ErrDamped)
