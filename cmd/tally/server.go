@@ -201,6 +201,7 @@ func (s *server) run(ctx context.Context) error {
 		secure := tls.NewListener(s.ports.rtmps, &tls.Config{GetCertificate: s.cert.get, MinVersion: tls.VersionTLS12})
 		g.Go(func() error { return s.rtmp.Serve(serving, secure) })
 	}
+	g.Go(func() error { tuneGC(serving); return nil })
 	s.ports.log(s.log)
 	if warning := plainOnPublic(s.flags.PublicURL, s.ports.http.Addr()); warning != "" {
 		s.log.Warn(warning)
