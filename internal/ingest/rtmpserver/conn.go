@@ -99,7 +99,7 @@ func (c *conn) endPublication(err error) error {
 			err = failed(sentence(err), err)
 		}
 	}
-	c.log.Info("publish ends", "cause", err, "received", c.rc.Received(), "frames", c.in.frames, "dropped", c.in.dropped)
+	c.log.Debug("publish ends", "cause", err, "received", c.rc.Received(), "frames", c.in.frames, "dropped", c.in.dropped)
 	return err
 }
 
@@ -191,7 +191,7 @@ func (c *conn) publish(streamID uint32, name string) error {
 	c.in = newIntake(pub, &c.s.stats)
 	c.rc.SetLimits(chunk.WhilePublishing)
 	c.watch()
-	c.log.Info("publish begins", "encoder", c.encoder)
+	c.log.Debug("publish begins", "encoder", c.encoder)
 	if err := c.rc.StreamBegin(streamID); err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (c *conn) unpublish() error {
 	id := c.pubID
 	c.stopWatching()
 	c.pub.Unpublish()
-	c.log.Info("publish ends", "cause", "unpublished", "received", c.rc.Received(), "frames", c.in.frames, "dropped", c.in.dropped)
+	c.log.Debug("publish ends", "cause", "unpublished", "received", c.rc.Received(), "frames", c.in.frames, "dropped", c.in.dropped)
 	c.pub, c.pubID = nil, 0
 	c.rc.SetLimits(chunk.BeforePublish)
 	c.nc.SetReadDeadline(time.Now().Add(publishTimeout))
