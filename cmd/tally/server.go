@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -151,32 +152,48 @@ func (s *server) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	s.health.routes(mux)
 	rest := api.New(config)
-	mux.Handle("/client/v4/", rest)
-	mux.Handle("/accounts/", rest)
 	pages, err := web.New(web.Config{Records: s.store, Log: s.log})
 	if err != nil {
 		return nil, err
 	}
 	mux.Handle("/", pages)
-	return &front{playback: s.playback, rest: mux}, nil
+	return &front{playback: s.playback, api: rest, rest: mux}, nil
 }
 
-// A front sends media requests past the mux: they are nearly all there are, and
-// playback takes their paths apart itself.
+// A front sends media and API requests past the mux: they are nearly all there
+// are, and both take their paths apart themselves, where a mux would redirect.
 type front struct {
 	playback http.Handler // everything below /hls/
+	api      http.Handler // everything below /client/v4 and /accounts
 	rest     http.Handler
 }
 
 const mediaPrefix = "/hls/"
 
+// bodyTimeout is how long a request's body may take, also one that nobody
+// reads: net/http drains it before the answer goes out.
+const bodyTimeout = 15 * time.Second
+
 // ServeHTTP implements http.Handler.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if path := r.URL.Path; len(path) > len(mediaPrefix) && path[:len(mediaPrefix)] == mediaPrefix {
-		f.playback.ServeHTTP(w, r)
-		return
+	if r.Body != http.NoBody {
+		// An error means that the connection is gone, or has no deadlines.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	}
-	f.rest.ServeHTTP(w, r)
+	switch path := r.URL.Path; {
+	case len(path) > len(mediaPrefix) && path[:len(mediaPrefix)] == mediaPrefix:
+		f.playback.ServeHTTP(w, r)
+	case below(path, "/client/v4"), below(path, "/accounts"):
+		f.api.ServeHTTP(w, r)
+	default:
+		f.rest.ServeHTTP(w, r)
+	}
+}
+
+// below reports whether path is prefix or lies below it.
+func below(path, prefix string) bool {
+	rest, ok := strings.CutPrefix(path, prefix)
+	return ok && (rest == "" || rest[0] == '/')
 }
 
 func port(ln net.Listener) int { return ln.Addr().(*net.TCPAddr).Port }

@@ -223,6 +223,9 @@ func TestSilenceThenWindowEnds(t *testing.T) {
 		if p.Context().Err() == nil {
 			h.Error("the silent connection was not cut")
 		}
+		if cause := context.Cause(p.Context()).Error(); !strings.Contains(cause, "no audio or video arrived for 10s") {
+			h.Errorf("the encoder is told %q, want the silence", cause)
+		}
 		time.Sleep(49 * time.Second)
 		h.expect("59 s after the last media", "LIVE RECONNECTING")
 		time.Sleep(1100 * time.Millisecond)
@@ -411,6 +414,27 @@ func TestShutdown(t *testing.T) {
 		if s.Ingest < 9900*time.Millisecond {
 			h.Errorf("ingest = %v, want all 10 s", s.Ingest)
 		}
+	})
+}
+
+// TestShutdownWhileInvoked: what was saved stays as it is until the process
+// ends, although the deadline of an interrupted session is over at once.
+func TestShutdownWhileInvoked(t *testing.T) {
+	inBubble(t, func(h *harness) {
+		h.publish()
+		time.Sleep(time.Second)
+		s := h.m.sessions[h.l.ID]
+		s.shutdown(h.Context())
+		time.Sleep(5 * time.Second) // other sessions take their time
+		h.expect("while stopping", "INVOKED")
+		if _, err := h.m.Publish(h.Context(), Request{Key: h.l.StreamKey}); !errors.Is(err, ErrStopping) {
+			h.Errorf("publish behind the last state: %v, want ErrStopping", err)
+		}
+		h.crash(time.Second)
+		time.Sleep(14 * time.Second)
+		h.expect("14 s after boot", "INVOKED")
+		time.Sleep(2 * time.Second)
+		h.expect("16 s after boot", "IDLE SERVER_STOPPED")
 	})
 }
 

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ func (e *CutError) Error() string { return e.Sentence }
 // goroutine that reads the publisher's connection.
 type Publication struct {
 	s      *session
+	log    *slog.Logger
 	epoch  int64
 	out    Output
 	ctx    context.Context
@@ -112,7 +114,7 @@ func (p *Publication) written(err error) error {
 	if r, ok := errors.AsType[reasoned](err); ok {
 		reason = r.Reason()
 	} else {
-		p.s.log.Error("the packager cannot go on", "err", err)
+		p.log.Error("the packager cannot go on", "err", err)
 	}
 	p.end(func() { p.s.fail(p, reason) })
 	return err
@@ -124,11 +126,13 @@ func (p *Publication) written(err error) error {
 func (p *Publication) Unpublish() { p.end(func() { p.s.unpublish(p) }) }
 
 // Lose: the connection ended without a clean end.
-func (p *Publication) Lose(err error) { p.end(func() { p.s.lose(p, livestream.Reason{}) }) }
+func (p *Publication) Lose(err error) {
+	p.end(func() { p.s.lose(p, livestream.Reason{}, "the connection ended") })
+}
 
 // Fail: the media cannot be used. The reason becomes err_message when nothing
 // was playable yet; when the session is on air it is as if the connection was
 // lost, so that an encoder can come back with better media.
-func (p *Publication) Fail(reason livestream.Reason) { p.end(func() { p.s.lose(p, reason) }) }
+func (p *Publication) Fail(reason livestream.Reason) { p.end(func() { p.s.lose(p, reason, "") }) }
 
 func (p *Publication) end(op func()) { p.once.Do(func() { p.s.post(op) }) }

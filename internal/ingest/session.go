@@ -34,9 +34,10 @@ type session struct {
 	clock labelClock
 	held  []heldPublish
 
-	holders int // who is about to ask something; guarded by Manager.mu
+	stopping bool // the last state is written: nothing moves any more
+	holders  int  // who is about to ask something; guarded by Manager.mu
 
-	// mu guards what the checkpoint loop reads; the actor alone writes it.
+	// mu guards what the checkpoint loop reads, and clock; the actor alone writes it.
 	mu     sync.Mutex
 	rec    livestream.Record
 	out    Output        // while the session is open
@@ -106,6 +107,9 @@ func (s *session) nextTick() time.Duration {
 
 // tick looks at every timer.
 func (s *session) tick() {
+	if s.stopping {
+		return
+	}
 	s.checkHeld()
 	switch {
 	case s.pub == nil:
@@ -116,8 +120,7 @@ func (s *session) tick() {
 		s.checkStart()
 	case s.pub.silence() >= mediaTimeout:
 		pub := s.pub
-		s.lose(pub, livestream.Reason{})
-		pub.cancel(&CutError{fmt.Sprintf("no media for %s", mediaTimeout)})
+		s.lose(pub, livestream.Reason{}, fmt.Sprintf("no audio or video arrived for %s; check the encoder and publish again", mediaTimeout))
 	}
 }
 
@@ -149,6 +152,10 @@ func (s *session) unplayable(p *Publication) livestream.Reason {
 
 // accept decides on a publish.
 func (s *session) accept(req Request, reply chan<- accepted) {
+	if s.stopping {
+		reply <- accepted{err: ErrStopping}
+		return
+	}
 	if p := s.pub; p != nil && p.silence() < IntervalGap {
 		if len(s.held) > 0 {
 			reply <- accepted{err: livestream.ErrBusy}
@@ -190,6 +197,7 @@ func (s *session) admit(req Request) (*Publication, error) {
 		Kind: livestream.Publish, At: clock.now(), Key: req.Key, Remote: req.Remote, Encoder: req.Encoder,
 		NewID: livestream.NewUUID(), NewRun: livestream.NewRunID(),
 	}
+	e.LastMediaAt, e.Ingest = s.figures() // of a publisher that is taken over from
 	rec, err := s.m.store.Advance(s.m.ctx, s.id, e)
 	if err != nil {
 		return nil, err
@@ -200,24 +208,22 @@ func (s *session) admit(req Request) (*Publication, error) {
 	if opened {
 		s.open()
 	}
-	pub := &Publication{s: s, epoch: rec.Session.Epoch, out: s.out, began: time.Now()}
+	s.log = s.m.log.With("livestream", s.id, "session", rec.Session.ID)
+	pub := &Publication{s: s, log: s.log, epoch: rec.Session.Epoch, out: s.out, began: time.Now()}
 	pub.ctx, pub.cancel = context.WithCancelCause(s.m.ctx)
 	s.out.Begin(pub.epoch)
 	s.mu.Lock()
 	s.pub = pub
 	s.mu.Unlock()
-	s.log = s.m.log.With("livestream", s.id, "session", rec.Session.ID)
 	s.log.Info("publication begins", "remote", req.Remote, "encoder", req.Encoder, "proto", req.Proto, "epoch", pub.epoch)
-	if opened {
-		s.m.checkpoint(s.m.ctx, []*session{s}, nil) // reserves the first media sequence numbers
-	}
+	s.m.checkpoint(s.m.ctx, []*session{s}, nil) // reserves media sequence numbers before Publish.Start
 	return pub, nil
 }
 
 // set takes over a record that was written.
 func (s *session) set(rec livestream.Record, clock labelClock) {
-	s.clock = clock
 	s.mu.Lock()
+	s.clock = clock
 	if rec.Session.ID != s.rec.Session.ID {
 		s.ingest = rec.Session.Ingest
 	}
@@ -278,12 +284,12 @@ func (s *session) unpublish(p *Publication) {
 	s.advance(livestream.Event{Kind: livestream.Unpublish, Epoch: p.epoch})
 }
 
-// lose: the publisher is gone without a clean end.
-func (s *session) lose(p *Publication, reason livestream.Reason) {
+// lose: the publisher is gone without a clean end. sentence is for its encoder,
+// if that still listens.
+func (s *session) lose(p *Publication, reason livestream.Reason, sentence string) {
 	if s.pub != p {
 		return
 	}
-	sentence := "the connection ended"
 	if reason.Code != "" {
 		sentence = reason.String()
 	}
@@ -308,6 +314,9 @@ func (s *session) expire() {
 
 // command carries out what the API asks for, whatever the session's state.
 func (s *session) command(ctx context.Context, e livestream.Event, sentence string) (livestream.Record, error) {
+	if s.stopping {
+		return livestream.Record{}, ErrStopping
+	}
 	clock := s.clock
 	if !s.rec.Session.Phase.Open() {
 		clock = startClock(s.rec.Livestream.UpdatedAt)
@@ -393,8 +402,13 @@ func (s *session) afterAdvance(e livestream.Event) {
 // the publisher. It returns when that is done, or when ctx ends.
 func (s *session) shutdown(ctx context.Context) {
 	finished := make(chan struct{})
-	s.post(func() {
+	last := func() {
 		defer close(finished)
+		s.stopping = true
+		for _, h := range s.held {
+			h.reply <- accepted{err: ErrStopping}
+		}
+		s.held = nil
 		if !s.rec.Session.Phase.Open() {
 			return
 		}
@@ -407,7 +421,13 @@ func (s *session) shutdown(ctx context.Context) {
 		}
 		s.closePublication("the server is stopping; publish again in a moment")
 		s.set(rec, s.clock)
-	})
+	}
+	select {
+	case s.inbox <- last:
+	case <-s.done:
+	case <-ctx.Done():
+		return
+	}
 	select {
 	case <-finished:
 	case <-s.done:

@@ -161,6 +161,23 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestFailureIsReadableAfterLongDowntime: 15 minutes count from the close, not
+// from the last media, which may be hours before.
+func TestFailureIsReadableAfterLongDowntime(t *testing.T) {
+	r := step(t, newRecord(), Event{Kind: Publish, At: after(sec), NewID: "s1", NewRun: "r1"})
+	r = step(t, r, Event{Kind: Playable, At: after(2 * sec)})
+	r = step(t, r, Event{Kind: Boot, At: after(3600 * sec)})
+	r = step(t, r, Event{Kind: Expire, At: after(3615 * sec)})
+	for _, c := range []struct {
+		at   time.Duration
+		want bool
+	}{{3616 * sec, true}, {3615*sec + 15*time.Minute - 1, true}, {3615*sec + 15*time.Minute, false}} {
+		if got := r.Session.Active(after(c.at)); got != c.want {
+			t.Errorf("%v after the close: active = %v, want %v", c.at-3615*sec, got, c.want)
+		}
+	}
+}
+
 // TestInvariants drives random events at random, also backward, times and
 // checks what must hold after each (design section 3, Invariants).
 func TestInvariants(t *testing.T) {

@@ -182,12 +182,13 @@ func (s Session) Status() Status {
 const FailedVisible = 15 * time.Minute
 
 // Active reports whether the session answers active-livestream-session at now:
-// it is open, or it failed within FailedVisible and nobody acknowledged that.
+// it is open, or it was closed as failed within FailedVisible and nobody
+// acknowledged that. UpdatedAt is when it closed; StoppedAt may be dated back.
 func (s Session) Active(now time.Time) bool {
 	if s.Phase.Open() {
 		return true
 	}
-	return s.Phase == Failed && !s.Acknowledged && now.Sub(s.StoppedAt) < FailedVisible
+	return s.Phase == Failed && !s.Acknowledged && now.Sub(s.UpdatedAt) < FailedVisible
 }
 
 // ErrMessage is the wire's err_message, or "" for null.

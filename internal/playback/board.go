@@ -101,7 +101,7 @@ func (h *Handler) follow(ctx context.Context, playbackID string, t *topic) {
 			settle = stateSettle
 		} else {
 			wait = min(settle, stateMaxAge)
-			settle *= 2
+			settle = min(2*settle, stateMaxAge)
 		}
 		timer := time.NewTimer(wait)
 		select {

@@ -89,6 +89,10 @@ func (c *conn) endPublication(err error) error {
 	case isBad:
 		pub.Fail(bad.reason)
 		err = failed(bad.reason.String(), err)
+	case errors.Is(err, chunk.ErrProtocol):
+		reason := livestream.Unparsable(err.Error())
+		pub.Fail(reason)
+		err = failed(reason.String(), err)
 	case pub.Context().Err() != nil: // the server's doing
 		cause := context.Cause(pub.Context())
 		pub.Lose(cause)
