@@ -145,7 +145,7 @@ func (s *session) unplayable(p *Publication) livestream.Reason {
 	case p.frames.Load() == 0:
 		return livestream.Unparsable("audio or video arrived for 10 s without a usable H.264 or AAC sequence header before it")
 	case p.out.Progress().KeyframeSeen:
-		return livestream.Silent(mediaTimeout)
+		return livestream.TooLittle(mediaTimeout)
 	}
 	return livestream.Keyless(mediaTimeout)
 }
