@@ -18,7 +18,7 @@ const apiConns = 16
 // api measures active-livestream-session of a broadcast that is on air, with
 // the token checked, against a handler that writes the same body.
 func (b *bench) api(ctx context.Context) error {
-	clip, err := loadClip(b.clip)
+	clip, err := b.loadClip()
 	if err != nil {
 		return err
 	}

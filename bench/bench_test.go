@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"tally/internal/hls/playlist"
 	"tally/internal/rtmp/flv"
+	"tally/internal/rtmp/publisher"
 )
 
 func TestPercentile(t *testing.T) {
@@ -340,6 +342,43 @@ func TestMeterCountsMediaOnly(t *testing.T) {
 	}
 	if want := int64(2 * len(audio)); m.bytes() != want {
 		t.Errorf("%d bytes of media, want %d", m.bytes(), want)
+	}
+}
+
+// TestClipLoopsWithoutSeam: a hole where the clip starts over would leave parts
+// short that no encoder leaves, and show as latency of the server.
+func TestClipLoopsWithoutSeam(t *testing.T) {
+	path, err := makeClip(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{clip: path}
+	clip, err := b.loadClip()
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := publisher.FromClip(clip, true)
+	last := map[uint8]int64{}
+	spacings := map[uint8]map[int64]int{flv.TypeVideo: {}, flv.TypeAudio: {}}
+	for range 3 * len(clip.Tags) {
+		tag, err := source.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tag.Type == flv.TypeScript || flv.IsSequenceHeader(tag) {
+			continue
+		}
+		if before, ok := last[tag.Type]; ok {
+			spacings[tag.Type][tag.Time-before]++
+		}
+		last[tag.Type] = tag.Time
+	}
+	for kind, allowed := range map[uint8][]int64{flv.TypeVideo: {33, 34}, flv.TypeAudio: {21, 22}} {
+		for spacing, n := range spacings[kind] {
+			if !slices.Contains(allowed, spacing) {
+				t.Errorf("type %d: %d frames are %d ms apart, want one of %v", kind, n, spacing, allowed)
+			}
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -20,20 +19,6 @@ type broadcast struct {
 	cancel  context.CancelFunc
 	err     error // valid after ended
 	metered *meter
-}
-
-// loadClip reads an FLV file.
-func loadClip(path string) (*flv.Clip, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	c, err := flv.Load(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return c, nil
 }
 
 // publish starts a broadcast. With stamp each frame carries its number and the

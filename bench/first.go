@@ -17,7 +17,7 @@ import (
 // was there already and asks for the playback URL again and again until the
 // server holds the request.
 func (b *bench) first(ctx context.Context) error {
-	clip, err := loadClip(b.clip)
+	clip, err := b.loadClip()
 	if err != nil {
 		return err
 	}

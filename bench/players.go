@@ -77,7 +77,7 @@ type stage struct {
 
 // stage sets both servers up. Its turns may last as long as a phase.
 func (b *bench) stage(ctx context.Context, name string) (s *stage, err error) {
-	clip, err := loadClip(b.clip)
+	clip, err := b.loadClip()
 	if err != nil {
 		return nil, err
 	}

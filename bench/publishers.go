@@ -120,7 +120,7 @@ func (b *bench) oursIngest(ctx context.Context, n int) (ingestLoad, error) {
 // ingest publishes to all urls, waits until rings are full, and measures the
 // process for one phase. Publishing goes on until ctx or the caller ends it.
 func (b *bench) ingest(ctx context.Context, c *child, urls []string, measuring func([]*broadcast) (wait func())) (l ingestLoad, err error) {
-	clip, err := loadClip(b.clip)
+	clip, err := b.loadClip()
 	if err != nil {
 		return l, err
 	}

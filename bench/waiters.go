@@ -14,7 +14,7 @@ import (
 // cut off first, so that no part comes and all wait at the same time; the
 // session stays open, so that waiting is right.
 func (b *bench) waiters(ctx context.Context) error {
-	clip, err := loadClip(b.clip)
+	clip, err := b.loadClip()
 	if err != nil {
 		return err
 	}
