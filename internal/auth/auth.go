@@ -41,17 +41,19 @@ const (
 const (
 	RealtimeAdmin = "Realtime Admin" // everything in its account
 	Realtime      = "Realtime"       // every kit route of its account
+	RealtimeRead  = "Realtime Read"  // ours: whatever GET shows, stream keys masked
 )
 
 // grants says what each group allows. A group that is not here allows nothing.
 var grants = map[string][]Permission{
 	RealtimeAdmin: {Read, Write, Admin},
 	Realtime:      {Read, Write},
+	RealtimeRead:  {Read},
 }
 
 // Groups returns the names of all permission groups, for usage texts and for
 // checking what a user asks for.
-func Groups() []string { return []string{RealtimeAdmin, Realtime} }
+func Groups() []string { return []string{RealtimeAdmin, Realtime, RealtimeRead} }
 
 // maxTokenBytes bounds what is hashed. Preset tokens have at most 64 bytes.
 const maxTokenBytes = 128
@@ -103,6 +105,10 @@ func (p Principal) Allows(scope livestream.Scope, want Permission) bool {
 	}
 	return len(p.appIDs) == 0 || slices.Contains(p.appIDs, scope.AppID)
 }
+
+// Masked reports whether answers to the principal show "********" in place of
+// stream keys: who may only watch must not be able to publish.
+func (p Principal) Masked() bool { return p.granted&(1<<Write) == 0 }
 
 // AllowsApp reports whether the principal's token reaches the app, whatever it
 // may do there: for lists of apps.

@@ -74,6 +74,10 @@ func TestAllows(t *testing.T) {
 		{"realtime reads", []string{auth.Realtime}, nil, livestream.Scope{AccountID: "account", AppID: "app"}, auth.Read, true},
 		{"realtime writes", []string{auth.Realtime}, nil, livestream.Scope{AccountID: "account", AppID: "app"}, auth.Write, true},
 		{"realtime administers", []string{auth.Realtime}, nil, livestream.Scope{AccountID: "account", AppID: "app"}, auth.Admin, false},
+		{"read reads", []string{auth.RealtimeRead}, nil, livestream.Scope{AccountID: "account", AppID: "app"}, auth.Read, true},
+		{"read writes", []string{auth.RealtimeRead}, nil, livestream.Scope{AccountID: "account", AppID: "app"}, auth.Write, false},
+		{"read administers", []string{auth.RealtimeRead}, nil, livestream.Scope{AccountID: "account", AppID: "app"}, auth.Admin, false},
+		{"read beside realtime", []string{auth.RealtimeRead, auth.Realtime}, nil, livestream.Scope{AccountID: "account", AppID: "app"}, auth.Write, true},
 		{"both groups", []string{auth.Realtime, auth.RealtimeAdmin}, nil, livestream.Scope{AccountID: "account"}, auth.Admin, true},
 		{"no group", nil, nil, livestream.Scope{AccountID: "account", AppID: "app"}, auth.Read, false},
 		{"unknown group", []string{"Realtime Reader", "realtime"}, nil, livestream.Scope{AccountID: "account", AppID: "app"}, auth.Read, false},
@@ -98,6 +102,30 @@ func TestAllows(t *testing.T) {
 	}
 	if (auth.Principal{}).Allows(livestream.Scope{}, auth.Read) || (auth.Principal{}).Allows(livestream.Scope{}, 0) {
 		t.Error("nobody may read")
+	}
+}
+
+func TestStreamKeysAreMaskedForWhoMayOnlyRead(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		groups []string
+		masked bool
+	}{
+		{"admin", []string{auth.RealtimeAdmin}, false},
+		{"realtime", []string{auth.Realtime}, false},
+		{"read", []string{auth.RealtimeRead}, true},
+		{"read and realtime", []string{auth.RealtimeRead, auth.Realtime}, false},
+		{"no group", nil, true},
+	} {
+		s := &tokens{}
+		a := auth.Authenticator{Store: s}
+		p, err := a.Authenticate(ctx, s.add(livestream.Token{AccountID: "account", Scopes: c.groups}))
+		if err != nil || p.Masked() != c.masked {
+			t.Errorf("%s: masked is %v (%v), want %v", c.name, p.Masked(), err, c.masked)
+		}
+	}
+	if !(auth.Principal{}).Masked() {
+		t.Error("nobody may see stream keys")
 	}
 }
 
