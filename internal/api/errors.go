@@ -10,7 +10,6 @@ import (
 
 	"tally/internal/api/input"
 	"tally/internal/auth"
-	"tally/internal/ingest"
 	"tally/internal/livestream"
 )
 
@@ -44,7 +43,7 @@ var statuses = []struct {
 	{livestream.ErrNotStarted, http.StatusBadRequest},
 	{livestream.ErrTransition, http.StatusBadRequest},
 	{livestream.ErrExists, http.StatusBadRequest},
-	{ingest.ErrStopping, http.StatusServiceUnavailable},
+	{livestream.ErrStopping, http.StatusServiceUnavailable},
 	{context.Canceled, http.StatusServiceUnavailable}, // the client left, or we stop
 	{context.DeadlineExceeded, http.StatusServiceUnavailable},
 } // anything else: 500, logged in full, answered without detail
@@ -67,6 +66,14 @@ func tell(err error, format string, args ...any) error {
 // malformed or foreign gets the same words.
 func missing(what, id string) error {
 	return tell(livestream.ErrNotFound, "NOT_FOUND: %s %q does not exist", what, input.Clip(id))
+}
+
+// orMissing is the error of a look-up: missing when the id names nothing.
+func orMissing(err error, what, id string) error {
+	if errors.Is(err, livestream.ErrNotFound) {
+		return missing(what, id)
+	}
+	return err
 }
 
 // Cloudflare's own codes; everything else has the status as its code (contract 3.2).

@@ -11,9 +11,6 @@ import (
 	"tally/internal/secret"
 )
 
-// ErrStopping refuses publishes and commands while the server shuts down.
-var ErrStopping = errors.New("the server is stopping; try again in a moment")
-
 // A Store is what the manager needs of livestream.Store.
 type Store interface {
 	Advance(ctx context.Context, livestreamID string, e livestream.Event) (livestream.Record, error)
@@ -95,7 +92,7 @@ func (m *Manager) Resume(ctx context.Context) error {
 
 // Publish accepts or refuses a publish. When it returns a Publication, the
 // publish is committed. Refusals: livestream.ErrNotFound (unknown key),
-// ErrDisabled, ErrDamped, ErrNotStarted, ErrBusy, and ErrStopping. It returns
+// ErrDisabled, ErrDamped, ErrNotStarted, ErrBusy, and livestream.ErrStopping. It returns
 // within the hold of a second publisher, 2.5 s, and the store's time.
 func (m *Manager) Publish(ctx context.Context, req Request) (*Publication, error) {
 	rec, err := m.store.RecordByKey(ctx, req.Key)
@@ -116,7 +113,7 @@ func (m *Manager) Publish(ctx context.Context, req Request) (*Publication, error
 	case a := <-reply: // the actor always answers; a caller that has gone finds out by its connection
 		return a.pub, a.err
 	case <-m.ctx.Done():
-		return nil, ErrStopping
+		return nil, livestream.ErrStopping
 	}
 }
 
@@ -141,6 +138,33 @@ func (m *Manager) Stop(ctx context.Context, livestreamID string) (livestream.Rec
 	return rec, err
 }
 
+// Enable accepts publishes again and acknowledges what failed.
+func (m *Manager) Enable(ctx context.Context, livestreamID string) (livestream.Record, error) {
+	return m.command(ctx, livestreamID, livestream.Event{Kind: livestream.Enable}, "")
+}
+
+// Disable refuses publishes and ends what is on air.
+func (m *Manager) Disable(ctx context.Context, livestreamID string) (livestream.Record, error) {
+	return m.command(ctx, livestreamID, livestream.Event{Kind: livestream.Disable}, "the livestream was disabled through the API")
+}
+
+// ResetKey makes a new stream key and ends what is on air with the old one.
+func (m *Manager) ResetKey(ctx context.Context, livestreamID string) (livestream.Record, error) {
+	e := livestream.Event{Kind: livestream.ResetKey, NewKey: livestream.NewStreamKey()}
+	return m.command(ctx, livestreamID, e, "the stream key was reset through the API; enter the new one")
+}
+
+// Configure changes the name or the settings. A publisher stays on air.
+func (m *Manager) Configure(ctx context.Context, livestreamID string, c livestream.Change) (livestream.Record, error) {
+	return m.command(ctx, livestreamID, livestream.Event{Kind: livestream.Configure, Change: c}, "")
+}
+
+// Delete removes a livestream that is not on air; its sessions stay.
+// livestream.ErrOpen: it is.
+func (m *Manager) Delete(ctx context.Context, livestreamID string) (livestream.Record, error) {
+	return m.command(ctx, livestreamID, livestream.Event{Kind: livestream.Delete}, "")
+}
+
 func (m *Manager) command(ctx context.Context, livestreamID string, e livestream.Event, sentence string) (livestream.Record, error) {
 	type result struct {
 		rec livestream.Record
@@ -160,7 +184,7 @@ func (m *Manager) command(ctx context.Context, livestreamID string, e livestream
 	case <-ctx.Done():
 		return livestream.Record{}, ctx.Err()
 	case <-m.ctx.Done():
-		return livestream.Record{}, ErrStopping
+		return livestream.Record{}, livestream.ErrStopping
 	}
 }
 
@@ -177,7 +201,7 @@ func (m *Manager) do(ctx context.Context, livestreamID string, op func(*session)
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.done:
-		return ErrStopping // a held actor ends with the manager only
+		return livestream.ErrStopping // a held actor ends with the manager only
 	}
 }
 
@@ -186,7 +210,7 @@ func (m *Manager) hold(livestreamID string) (*session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.stopping {
-		return nil, ErrStopping
+		return nil, livestream.ErrStopping
 	}
 	s := m.sessions[livestreamID]
 	if s == nil {

@@ -403,8 +403,8 @@ func TestShutdown(t *testing.T) {
 		if p.Context().Err() == nil {
 			h.Error("the publisher was not cut")
 		}
-		if _, err := h.m.Publish(h.Context(), Request{Key: h.l.StreamKey}); !errors.Is(err, ErrStopping) {
-			h.Errorf("publish while stopping: %v, want ErrStopping", err)
+		if _, err := h.m.Publish(h.Context(), Request{Key: h.l.StreamKey}); !errors.Is(err, livestream.ErrStopping) {
+			h.Errorf("publish while stopping: %v, want livestream.ErrStopping", err)
 		}
 		h.expect("after SIGTERM", "LIVE RECONNECTING")
 		time.Sleep(5 * time.Second)
@@ -427,8 +427,8 @@ func TestShutdownWhileInvoked(t *testing.T) {
 		s.shutdown(h.Context())
 		time.Sleep(5 * time.Second) // other sessions take their time
 		h.expect("while stopping", "INVOKED")
-		if _, err := h.m.Publish(h.Context(), Request{Key: h.l.StreamKey}); !errors.Is(err, ErrStopping) {
-			h.Errorf("publish behind the last state: %v, want ErrStopping", err)
+		if _, err := h.m.Publish(h.Context(), Request{Key: h.l.StreamKey}); !errors.Is(err, livestream.ErrStopping) {
+			h.Errorf("publish behind the last state: %v, want livestream.ErrStopping", err)
 		}
 		h.crash(time.Second)
 		time.Sleep(14 * time.Second)

@@ -153,7 +153,7 @@ func (s *session) unplayable(p *Publication) livestream.Reason {
 // accept decides on a publish.
 func (s *session) accept(req Request, reply chan<- accepted) {
 	if s.stopping {
-		reply <- accepted{err: ErrStopping}
+		reply <- accepted{err: livestream.ErrStopping}
 		return
 	}
 	if p := s.pub; p != nil && p.silence() < IntervalGap {
@@ -315,7 +315,7 @@ func (s *session) expire() {
 // command carries out what the API asks for, whatever the session's state.
 func (s *session) command(ctx context.Context, e livestream.Event, sentence string) (livestream.Record, error) {
 	if s.stopping {
-		return livestream.Record{}, ErrStopping
+		return livestream.Record{}, livestream.ErrStopping
 	}
 	clock := s.clock
 	if !s.rec.Session.Phase.Open() {
@@ -406,7 +406,7 @@ func (s *session) shutdown(ctx context.Context) {
 		defer close(finished)
 		s.stopping = true
 		for _, h := range s.held {
-			h.reply <- accepted{err: ErrStopping}
+			h.reply <- accepted{err: livestream.ErrStopping}
 		}
 		s.held = nil
 		if !s.rec.Session.Phase.Open() {

@@ -24,10 +24,12 @@ const (
 	Enable                    // the API: accept publishes again
 	Disable                   // the API: refuse publishes, end what is on air
 	ResetKey                  // the API: a new stream key, end what is on air
+	Configure                 // the API: a new name or other settings; carries a Change
+	Delete                    // the API: the livestream is no more; refused while a session is open
 )
 
 var kindNames = [...]string{"", "publish", "start", "playable", "lose", "unpublish", "expire", "fail",
-	"boot", "shutdown", "stop", "enable", "disable", "reset-key"}
+	"boot", "shutdown", "stop", "enable", "disable", "reset-key", "configure", "delete"}
 
 // String gives the kind's name for logs, errors and the timeline.
 func (k Kind) String() string {
@@ -57,6 +59,7 @@ type Event struct {
 	NewRun  string        // Publish: the id of a run, should one begin
 	Key     secret.String // Publish: what the encoder presented; must still be the livestream's
 	NewKey  secret.String // ResetKey
+	Change  Change        // Configure
 	Remote  string        // Publish
 	Encoder string        // Publish
 	// SessionID restricts Expire to that session, so that a late timer touches
@@ -97,11 +100,20 @@ const BootGrace = 15 * time.Second
 // Apply returns the record as it stands after e, and the facts that tell of
 // it. It does no I/O and reads no clock. An event that does not fit yields
 // ErrTransition, one of an older publish ErrStale, a publish that is refused
-// ErrDisabled, ErrDamped, ErrNotStarted; then r is returned unchanged.
+// ErrDisabled, ErrDamped, ErrNotStarted, a deletion while on air ErrOpen,
+// whatever is asked of a deleted livestream ErrNotFound; then r is returned
+// unchanged.
 func (r Record) Apply(e Event) (Record, []Fact, error) {
+	if !r.Livestream.DeletedAt.IsZero() {
+		return r, nil, ErrNotFound
+	}
 	switch e.Kind {
 	case Enable, Disable, ResetKey:
-		return r.configure(e)
+		return r.switchTo(e)
+	case Configure:
+		return r.configure(e), nil, nil
+	case Delete:
+		return r.remove(e)
 	case Publish:
 		if err := r.mayPublish(e); err != nil {
 			return r, nil, err
@@ -274,6 +286,7 @@ func (r *Record) close(s *Session, from Phase, e Event, at time.Time) {
 		s.StoppedAt = s.InvokedAt.Add(s.Ingest) // labels are whole milliseconds; seconds never exceed the span
 	}
 	s.Deadline, s.LostBy = time.Time{}, LossNone
+	s.Viewers = 0
 }
 
 // expire closes a session whose deadline passed: the outcome depends on who
@@ -293,9 +306,39 @@ func (s *Session) expire(from Phase, set Settings) {
 	s.StoppedAt = s.lastSign()
 }
 
-// configure applies what the API changes about the livestream itself; an open
+// configure takes over a change. A window that runs is measured anew: it ends
+// as it would had it had this length from the start, but not in the past.
+func (r Record) configure(e Event) Record {
+	at := notBefore(e.At, r.Livestream.UpdatedAt)
+	before := r.Livestream.Settings
+	r.Livestream = e.Change.apply(r.Livestream)
+	r.Livestream.UpdatedAt = at
+	var longer time.Duration
+	switch set := r.Livestream.Settings; r.Session.Phase {
+	case Reconnecting:
+		longer = set.ReconnectWindow - before.ReconnectWindow
+	case Awaiting:
+		longer = set.AwaitEncoder - before.AwaitEncoder
+	}
+	if longer != 0 {
+		r.Session.Deadline = notBefore(r.Session.Deadline.Add(longer), at)
+	}
+	return r
+}
+
+// remove deletes the livestream. Its sessions stay.
+func (r Record) remove(e Event) (Record, []Fact, error) {
+	if r.Session.Phase.Open() {
+		return r, nil, ErrOpen
+	}
+	at := notBefore(e.At, r.Livestream.UpdatedAt)
+	r.Livestream.DeletedAt, r.Livestream.UpdatedAt = at, at
+	return r, nil, nil
+}
+
+// switchTo applies what the API switches about the livestream itself; an open
 // session ends by it, a failure is acknowledged.
-func (r Record) configure(e Event) (Record, []Fact, error) {
+func (r Record) switchTo(e Event) (Record, []Fact, error) {
 	at := notBefore(e.At, r.Livestream.UpdatedAt)
 	var facts []Fact
 	s := r.Session

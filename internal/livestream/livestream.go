@@ -35,6 +35,10 @@ type Livestream struct {
 	Disabled   bool
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
+	// DeletedAt is zero while the livestream exists. A deleted one is found by no
+	// look-up and its key and playback id are never used again; its sessions stay,
+	// because bills are made from them.
+	DeletedAt time.Time
 
 	Settings Settings
 
@@ -64,6 +68,39 @@ var DefaultSettings = Settings{
 	Damping:         30 * time.Second,
 	AwaitEncoder:    30 * time.Minute,
 	EndlistDelay:    10 * time.Second,
+}
+
+// A Change is what may be changed of a livestream. What is not set stays.
+type Change struct {
+	SetName bool // take over Name and HasName
+	Name    string
+	HasName bool // false: the wire's null
+
+	ReconnectWindow *time.Duration
+	Damping         *time.Duration
+	AwaitEncoder    *time.Duration
+	EndlistDelay    *time.Duration
+}
+
+// apply returns l with what c sets. The values were checked by who made c.
+func (c Change) apply(l Livestream) Livestream {
+	if c.SetName {
+		l.Name, l.HasName = c.Name, c.HasName
+	}
+	for _, f := range []struct {
+		to   *time.Duration
+		from *time.Duration
+	}{
+		{&l.Settings.ReconnectWindow, c.ReconnectWindow},
+		{&l.Settings.Damping, c.Damping},
+		{&l.Settings.AwaitEncoder, c.AwaitEncoder},
+		{&l.Settings.EndlistDelay, c.EndlistDelay},
+	} {
+		if f.from != nil {
+			*f.to = *f.from
+		}
+	}
+	return l
 }
 
 // A Run is one playlist's life: from its first segment to ENDLIST. It outlives
@@ -142,6 +179,9 @@ type Session struct {
 
 	Ingest time.Duration // received media, design section 4
 	Viewed time.Duration // summed over viewers
+
+	Viewers     int // watching now, as of the last checkpoint; 0 once closed
+	PeakViewers int // the most that watched at once
 }
 
 // A Record is what [Record.Apply] reads and writes: a livestream and its newest

@@ -21,6 +21,8 @@ var (
 	ErrNotActive  = errors.New("nothing is active")
 	ErrInactive   = errors.New("meeting is inactive")
 	ErrExists     = errors.New("already exists") // the id, or another value that must be unique
+	ErrOpen       = errors.New("livestream is on air: stop it first")
+	ErrStopping   = errors.New("the server is stopping; try again in a moment")
 )
 
 // A Meeting is the room a livestream may belong to. A meeting has one
@@ -50,7 +52,16 @@ type App struct {
 	ID        string
 	Name      string
 	CreatedAt time.Time
+	Wire      Wire
 }
+
+// A Wire is the dialect in which an app's answers are written.
+type Wire string
+
+const (
+	WireDeclared Wire = ""         // each field in the type that its endpoint declares
+	WireUpstream Wire = "upstream" // as captured from the real service: the list is an array, booleans and numbers are bare
+)
 
 // A Page selects part of a list. Number is 1-based; Size is 1 to 100.
 type Page struct{ Number, Size int }
@@ -104,9 +115,14 @@ type UsageWindow struct {
 	SessionID   string
 	Kind        UsageKind
 	Node        string
-	Incarnation string // changes with every start of the node
-	Window      int64  // rises within an incarnation
-	Amount      time.Duration
+	Incarnation string        // changes with every start of the node
+	Window      int64         // rises within an incarnation
+	Amount      time.Duration // may be 0: only the figures below changed
+
+	// When the window was made: who watched then, and the most that ever did at
+	// once. They are news of an open session, and replace what was known.
+	Viewers     int
+	PeakViewers int
 }
 
 // A UsageKind says what a window counts.
@@ -130,7 +146,7 @@ type Store interface {
 	Checkpoint(ctx context.Context, cs []Checkpoint, ws []UsageWindow) error
 
 	CreateLivestream(ctx context.Context, l Livestream) error
-	// RecordByID, RecordByKey and RecordByPlaybackID return a livestream and
+	// A deleted livestream is found by none of these. RecordByID, RecordByKey and RecordByPlaybackID return a livestream and
 	// its newest session. By key or playback id no scope is asked for: the key
 	// is the credential, the playback id is public.
 	RecordByID(ctx context.Context, s Scope, id string) (Record, error)
@@ -143,6 +159,7 @@ type Store interface {
 	// OpenRecords returns every livestream whose session is open, in any scope.
 	OpenRecords(ctx context.Context) ([]Record, error)
 
+	// Session finds a session also when its livestream is deleted.
 	Session(ctx context.Context, s Scope, sessionID string) (Session, error)
 	// Sessions lists a livestream's sessions, newest first, and how many there are.
 	Sessions(ctx context.Context, s Scope, livestreamID string, p Page) ([]Session, int, error)

@@ -84,9 +84,13 @@ type session struct {
 
 	// What follows is guarded by Counter.mu.
 	peak    int64
+	told    audience               // what the newest window says
 	last    time.Duration          // when anything was last seen of it
-	offered livestream.UsageWindow // drained but not acknowledged; zero Amount: none
+	offered livestream.UsageWindow // drained but not acknowledged; number 0: none
 }
+
+// An audience is how many watch, and the most that did at once.
+type audience struct{ now, peak int64 }
 
 // New returns a counter that has counted nothing.
 func New(c Config) *Counter {
@@ -186,11 +190,11 @@ func (c *Counter) Windows() []livestream.UsageWindow {
 	defer c.mu.Unlock()
 	var ws []livestream.UsageWindow
 	for id, s := range c.sessions {
-		s.sample(now)
-		if s.offered.Amount == 0 {
-			s.offered = c.drain(s)
+		present := s.sample(now)
+		if s.offered.Window == 0 {
+			s.offered = c.drain(s, audience{present, s.peak})
 		}
-		if s.offered.Amount != 0 {
+		if s.offered.Window != 0 {
 			ws = append(ws, s.offered)
 		} else if s.forgettable(now) {
 			delete(c.sessions, id)
@@ -200,17 +204,19 @@ func (c *Counter) Windows() []livestream.UsageWindow {
 	return ws
 }
 
-// drain makes a window of what is pending; zero when nothing is. Under c.mu.
-func (c *Counter) drain(s *session) livestream.UsageWindow {
+// drain makes a window of what is pending and of an audience that changed; zero
+// when there is neither. Under c.mu.
+func (c *Counter) drain(s *session, seen audience) livestream.UsageWindow {
 	amount := s.pending.Swap(0)
-	if amount == 0 {
+	if amount == 0 && seen == s.told {
 		return livestream.UsageWindow{}
 	}
+	s.told = seen
 	c.window++
 	return livestream.UsageWindow{
 		SessionID: s.id, Kind: livestream.ViewerTime,
 		Node: c.node, Incarnation: c.incarnation, Window: c.window,
-		Amount: time.Duration(amount),
+		Amount: time.Duration(amount), Viewers: int(seen.now), PeakViewers: int(seen.peak),
 	}
 }
 
@@ -266,7 +272,7 @@ func (s *session) sample(now time.Duration) int64 {
 
 // forgettable reports whether nothing is left to count. Under Counter.mu.
 func (s *session) forgettable(now time.Duration) bool {
-	return s.records.Load() == 0 && s.pending.Load() == 0 &&
+	return s.records.Load() == 0 && s.pending.Load() == 0 && s.told.now == 0 &&
 		(s.ended.Load() || now-s.last > forgetSession)
 }
 

@@ -3,7 +3,6 @@ package rtmpserver
 import (
 	"errors"
 
-	"tally/internal/ingest"
 	"tally/internal/livestream"
 	"tally/internal/rtmp"
 )
@@ -22,7 +21,7 @@ var refusals = []struct {
 	{livestream.ErrNotStarted, rtmp.PublishDenied, "the meeting's livestream is not started; start it through the API, then start the encoder"},
 	{livestream.ErrBusy, rtmp.PublishBadName, "another encoder is publishing with this stream key; stop that one first"},
 	{errPublishing, rtmp.PublishBadName, "this connection is publishing already; open another one"},
-	{ingest.ErrStopping, rtmp.PublishDenied, "the server is stopping; start the encoder again in a moment"},
+	{livestream.ErrStopping, rtmp.PublishDenied, "the server is stopping; start the encoder again in a moment"},
 } // anything else: errUnknown's answer, and the error is logged in full
 
 var (

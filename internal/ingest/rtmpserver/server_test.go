@@ -157,7 +157,7 @@ func TestRefusals(t *testing.T) {
 	h := start(t, nil)
 	h.refuse = map[string]error{
 		"disabled": livestream.ErrDisabled, "damped": livestream.ErrDamped, "notstarted": livestream.ErrNotStarted,
-		"busy": livestream.ErrBusy, "stopping": ingest.ErrStopping, "broken": errors.New("disk on fire"),
+		"busy": livestream.ErrBusy, "stopping": livestream.ErrStopping, "broken": errors.New("disk on fire"),
 	}
 	tests := []struct{ path, code, says string }{
 		{"live/unknown", rtmp.PublishDenied, "copy the key again"},

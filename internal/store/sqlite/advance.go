@@ -73,9 +73,12 @@ func (t *tx) put(before, after livestream.Record) error {
 // updateLivestream writes every field that an event may change.
 func (t *tx) updateLivestream(r livestream.Record) error {
 	l := r.Livestream
-	_, err := t.exec(`UPDATE livestreams SET stream_key = ?, stream_key_hash = ?, disabled = ?, updated_at = ?, epoch = ?,
+	_, err := t.exec(`UPDATE livestreams SET name = ?, reconnect_window_ms = ?, damping_ms = ?, await_encoder_ms = ?,
+		endlist_delay_ms = ?, deleted_at = ?, stream_key = ?, stream_key_hash = ?, disabled = ?, updated_at = ?, epoch = ?,
 		refuse_until = ?, longest_gop_ns = ?, run_id = ?, run_target_secs = ?, run_part_target_ns = ?, run_msn_mark = ?,
 		run_discontinuity_mark = ?, run_ends_at = ?, newest_session_id = ? WHERE id = ?`,
+		orNull(l.Name, l.HasName), l.Settings.ReconnectWindow.Milliseconds(), l.Settings.Damping.Milliseconds(),
+		l.Settings.AwaitEncoder.Milliseconds(), l.Settings.EndlistDelay.Milliseconds(), ms(l.DeletedAt),
 		l.StreamKey.Reveal(), keyHash(l.StreamKey), l.Disabled, ms(l.UpdatedAt), l.Epoch,
 		ms(l.RefuseUntil), int64(l.LongestGOP), l.Run.ID, l.Run.TargetDuration, int64(l.Run.PartTarget), l.Run.MSNMark,
 		l.Run.DiscontinuityMark, ms(l.Run.EndsAt), orNull(r.Session.ID, r.Session.ID != ""), l.ID)
@@ -93,14 +96,14 @@ func (t *tx) insertSession(s livestream.Session) error {
 	return err
 }
 
-// updateSession writes all but the viewed time, which only windows change.
+// updateSession writes all but the viewed time and the peak, which only windows change.
 func (t *tx) updateSession(s livestream.Session) error {
 	_, err := t.exec(`UPDATE sessions SET phase = ?, epoch = ?, updated_at = ?, invoked_at = ?, started_at = ?, stopped_at = ?,
 		last_media_at = ?, deadline = ?, lost_by = ?, reason_code = ?, reason_detail = ?, acknowledged = ?, remote = ?,
-		encoder = ?, ingest_ms = ? WHERE id = ?`,
+		encoder = ?, ingest_ms = ?, viewers = ? WHERE id = ?`,
 		phaseTexts[s.Phase], s.Epoch, ms(s.UpdatedAt), ms(s.InvokedAt), ms(s.StartedAt), ms(s.StoppedAt),
 		ms(s.LastMediaAt), ms(s.Deadline), lossTexts[s.LostBy], string(s.Reason.Code), s.Reason.Detail, s.Acknowledged, s.Remote,
-		s.Encoder, s.Ingest.Milliseconds(), s.ID)
+		s.Encoder, s.Ingest.Milliseconds(), s.Viewers, s.ID)
 	return err
 }
 

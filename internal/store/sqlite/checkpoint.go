@@ -49,8 +49,8 @@ func (s *Store) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws [
 		if err := s.checkpointAll(t, cs, viewed); err != nil {
 			return err
 		}
-		for id, amount := range viewed { // of sessions that are closed, or have a newer publish
-			if err := t.addViewed(id, amount); err != nil {
+		for id, v := range viewed { // of sessions without a publisher, or with a newer one
+			if err := t.addViewed(id, v); err != nil {
 				return err
 			}
 		}
@@ -66,16 +66,17 @@ func (s *Store) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws [
 // CPU of fifty statements; more gained nothing (BenchmarkCheckpoint).
 const chunk = 50
 
-// raiseSessions raises the figures of n sessions and adds viewed time to them,
-// seven arguments each, and returns the ids of those it applied to. Of an older
-// epoch or a closed session it changes nothing.
+// raiseSessions raises the figures of n sessions and adds to them what was
+// watched, nine arguments each, and returns the ids of those it applied to. Of
+// an older epoch or a closed session it changes nothing. NULL viewers are no news.
 func raiseSessions(n int) string {
-	return `WITH c (id, epoch, at, last_media_at, ingest_ms, longest_gop_ns, viewed_us) AS (VALUES (?, ?, ?, ?, ?, ?, ?)` +
-		strings.Repeat(`, (?, ?, ?, ?, ?, ?, ?)`, n-1) + `)
+	return `WITH c (id, epoch, at, last_media_at, ingest_ms, longest_gop_ns, viewed_us, viewers, peak_viewers) AS
+		(VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)` + strings.Repeat(`, (?, ?, ?, ?, ?, ?, ?, ?, ?)`, n-1) + `)
 		UPDATE sessions SET updated_at = MAX(updated_at, c.at),
 		last_media_at = MAX(COALESCE(sessions.last_media_at, c.last_media_at), COALESCE(c.last_media_at, sessions.last_media_at)),
 		ingest_ms = MAX(sessions.ingest_ms, c.ingest_ms), longest_gop_ns = MAX(sessions.longest_gop_ns, c.longest_gop_ns),
-		viewed_us = sessions.viewed_us + c.viewed_us
+		viewed_us = sessions.viewed_us + c.viewed_us, viewers = COALESCE(c.viewers, sessions.viewers),
+		peak_viewers = MAX(sessions.peak_viewers, c.peak_viewers)
 		FROM c WHERE sessions.id = c.id AND sessions.epoch = c.epoch AND ` + openPhases + ` RETURNING id`
 }
 
@@ -83,7 +84,7 @@ var raiseOne, raiseChunk = raiseSessions(1), raiseSessions(chunk)
 
 // checkpointAll applies the checkpoints, in chunks and then one by one. What it
 // adds to a session it takes out of viewed.
-func (s *Store) checkpointAll(t *tx, cs []livestream.Checkpoint, viewed map[string]time.Duration) error {
+func (s *Store) checkpointAll(t *tx, cs []livestream.Checkpoint, viewed map[string]watched) error {
 	for len(cs) > 0 {
 		n, query := 1, raiseOne
 		if len(cs) >= chunk && distinct(cs[:chunk]) {
@@ -107,12 +108,13 @@ func distinct(cs []livestream.Checkpoint) bool {
 	return len(seen) == len(cs)
 }
 
-func (s *Store) checkpoint(t *tx, query string, cs []livestream.Checkpoint, viewed map[string]time.Duration) error {
-	args := make([]any, 0, 7*chunk)
+func (s *Store) checkpoint(t *tx, query string, cs []livestream.Checkpoint, viewed map[string]watched) error {
+	args := make([]any, 0, 9*chunk)
 	for i := range cs {
 		c := &cs[i]
+		v := viewed[c.SessionID]
 		args = append(args, c.SessionID, c.Epoch, ms(c.At), ms(c.LastMediaAt), c.Ingest.Milliseconds(),
-			int64(c.LongestGOP), viewed[c.SessionID].Microseconds())
+			int64(c.LongestGOP), v.amount.Microseconds(), v.viewers, v.peak)
 	}
 	ids, err := t.rows(query, args...)
 	if err != nil {
@@ -150,16 +152,26 @@ func (s *Store) raiseRun(t *tx, c *livestream.Checkpoint) error {
 	return nil
 }
 
-// addWindows inserts what is not there yet and returns how much that is per
+// watched is what windows tell of one session.
+type watched struct {
+	amount  time.Duration
+	viewers any // NULL: no news
+	peak    int
+}
+
+// addWindows inserts what is not there yet and returns what that is per
 // session. The caller adds it to the sessions in the same transaction, so that
 // a window counts once however often it is written.
-func (t *tx) addWindows(ws []livestream.UsageWindow, now time.Time) (viewed map[string]time.Duration, err error) {
-	viewed = make(map[string]time.Duration, len(ws))
+func (t *tx) addWindows(ws []livestream.UsageWindow, now time.Time) (viewed map[string]watched, err error) {
+	viewed = make(map[string]watched, len(ws))
 	for i := range ws {
 		w := &ws[i]
 		if w.Kind != livestream.ViewerTime {
 			return nil, fmt.Errorf("usage window of the unknown kind %q", w.Kind)
 		}
+		v := viewed[w.SessionID]
+		v.viewers, v.peak = w.Viewers, max(v.peak, w.PeakViewers)
+		viewed[w.SessionID] = v
 		n, err := t.exec(`INSERT INTO usage_windows (node, incarnation, "window", session_id, kind, amount_us, folded_at)
 			VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 			w.Node, w.Incarnation, w.Window, w.SessionID, string(w.Kind), w.Amount.Microseconds(), ms(now))
@@ -167,18 +179,20 @@ func (t *tx) addWindows(ws []livestream.UsageWindow, now time.Time) (viewed map[
 			return nil, err
 		}
 		if n > 0 {
-			viewed[w.SessionID] += w.Amount.Truncate(time.Microsecond)
+			v.amount += w.Amount.Truncate(time.Microsecond)
+			viewed[w.SessionID] = v
 		}
 	}
 	return viewed, nil
 }
 
-// addViewed adds viewer time to a session, whatever its phase. A session that
-// does not exist is ignored.
-func (t *tx) addViewed(sessionID string, amount time.Duration) error {
+// addViewed adds viewer time to a session, whatever its phase; nobody watches
+// a closed one. A session that does not exist is ignored.
+func (t *tx) addViewed(sessionID string, v watched) error {
 	var livestreamID string
-	err := t.row(`UPDATE sessions SET viewed_us = viewed_us + ? WHERE id = ? RETURNING livestream_id`,
-		func(row scanner) error { return row.Scan(&livestreamID) }, amount.Microseconds(), sessionID)
+	err := t.row(`UPDATE sessions SET viewed_us = viewed_us + ?, peak_viewers = MAX(peak_viewers, ?),
+		viewers = CASE WHEN `+openPhases+` THEN COALESCE(?, viewers) ELSE 0 END WHERE id = ? RETURNING livestream_id`,
+		func(row scanner) error { return row.Scan(&livestreamID) }, v.amount.Microseconds(), v.peak, v.viewers, sessionID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}

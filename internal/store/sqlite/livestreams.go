@@ -31,6 +31,9 @@ func (s *Store) CreateLivestream(ctx context.Context, l livestream.Livestream) e
 	})
 }
 
+// existing ends every WHERE that must not find deleted livestreams.
+const existing = ` AND l.deleted_at IS NULL`
+
 // RecordByID answers from memory when nothing was written since the last read.
 func (s *Store) RecordByID(ctx context.Context, sc livestream.Scope, id string) (livestream.Record, error) {
 	known, generation := s.records.get(id)
@@ -40,7 +43,7 @@ func (s *Store) RecordByID(ctx context.Context, sc livestream.Scope, id string) 
 		}
 		return *known, nil
 	}
-	r, err := s.record(ctx, `WHERE l.account_id = ? AND l.app_id = ? AND l.id = ?`, sc.AccountID, sc.AppID, id)
+	r, err := s.record(ctx, `WHERE l.account_id = ? AND l.app_id = ? AND l.id = ?`+existing, sc.AccountID, sc.AppID, id)
 	if err == nil {
 		s.records.put(id, r, generation)
 	}
@@ -48,14 +51,14 @@ func (s *Store) RecordByID(ctx context.Context, sc livestream.Scope, id string) 
 }
 
 func (s *Store) RecordByKey(ctx context.Context, key secret.String) (livestream.Record, error) {
-	return s.record(ctx, `WHERE l.stream_key_hash = ?`, keyHash(key))
+	return s.record(ctx, `WHERE l.stream_key_hash = ?`+existing, keyHash(key))
 }
 
 // RecordByPlaybackID answers from memory like RecordByID.
 func (s *Store) RecordByPlaybackID(ctx context.Context, playbackID string) (livestream.Record, error) {
 	id, idGeneration := s.playbacks.get(playbackID)
 	if id == nil {
-		r, err := s.record(ctx, `WHERE l.playback_id = ?`, playbackID)
+		r, err := s.record(ctx, `WHERE l.playback_id = ?`+existing, playbackID)
 		if err == nil {
 			s.playbacks.put(playbackID, r.Livestream.ID, idGeneration)
 		}
@@ -65,7 +68,7 @@ func (s *Store) RecordByPlaybackID(ctx context.Context, playbackID string) (live
 	if known != nil {
 		return *known, nil
 	}
-	r, err := s.record(ctx, `WHERE l.id = ?`, *id)
+	r, err := s.record(ctx, `WHERE l.id = ?`+existing, *id)
 	if err == nil {
 		s.records.put(*id, r, generation)
 	}
@@ -73,7 +76,7 @@ func (s *Store) RecordByPlaybackID(ctx context.Context, playbackID string) (live
 }
 
 func (s *Store) RecordByMeeting(ctx context.Context, sc livestream.Scope, meetingID string) (livestream.Record, error) {
-	return s.record(ctx, `WHERE l.account_id = ? AND l.app_id = ? AND l.meeting_id = ?`, sc.AccountID, sc.AppID, meetingID)
+	return s.record(ctx, `WHERE l.account_id = ? AND l.app_id = ? AND l.meeting_id = ?`+existing, sc.AccountID, sc.AppID, meetingID)
 }
 
 // record reads one record. where must be a constant: the statement is kept.
@@ -136,7 +139,7 @@ var notIdle = []livestream.Status{livestream.StatusInvoked, livestream.StatusLiv
 
 // conditions is the WHERE of a list, over the livestream l.
 func conditions(sc livestream.Scope, q livestream.Query) (where string, args []any) {
-	all := []string{`l.account_id = ? AND l.app_id = ?`}
+	all := []string{`l.account_id = ? AND l.app_id = ?` + existing}
 	args = []any{sc.AccountID, sc.AppID}
 	if q.ExcludeMeetings {
 		all = append(all, `l.meeting_id IS NULL`)
@@ -155,7 +158,7 @@ func conditions(sc livestream.Scope, q livestream.Query) (where string, args []a
 		all = append(all, `(l.newest_session_id IS NULL OR l.newest_session_id NOT IN (`+
 			sessionsOf(notIdle...)+`))`)
 	default: // found from the sessions; the plus signs keep SQLite from walking all livestreams of the app
-		all[0] = `+l.account_id = ? AND +l.app_id = ?`
+		all[0] = `+l.account_id = ? AND +l.app_id = ? AND +l.deleted_at IS NULL`
 		all = append(all, `l.newest_session_id IN (`+sessionsOf(q.Status)+`)`)
 	}
 	return strings.Join(all, " AND "), args
@@ -231,7 +234,7 @@ func (s *Store) Sessions(ctx context.Context, sc livestream.Scope, livestreamID 
 	err = s.snapshot(ctx, "list sessions", func(db *sql.Tx) error {
 		// No row when the livestream is not in this scope: sql.ErrNoRows, which is ErrNotFound.
 		if err := db.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM sessions s WHERE s.livestream_id = l.id)
-			FROM livestreams l WHERE l.account_id = ? AND l.app_id = ? AND l.id = ?`,
+			FROM livestreams l WHERE l.account_id = ? AND l.app_id = ? AND l.id = ?`+existing,
 			sc.AccountID, sc.AppID, livestreamID).Scan(&count); err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ func TestPlans(t *testing.T) {
 		{"by id", selectRecord + `WHERE l.account_id = ? AND l.app_id = ? AND l.id = ?`, "sqlite_autoindex_livestreams_1 (id=?)"},
 		{"by key", selectRecord + `WHERE l.stream_key_hash = ?`, "(stream_key_hash=?)"},
 		{"by playback id", selectRecord + `WHERE l.playback_id = ?`, "(playback_id=?)"},
-		{"by meeting", selectRecord + `WHERE l.account_id = ? AND l.app_id = ? AND l.meeting_id = ?`, "livestreams_by_meeting"},
+		{"by meeting", selectRecord + `WHERE l.account_id = ? AND l.app_id = ? AND l.meeting_id = ?` + existing, "livestreams_by_meeting"},
 		{"list", list(livestream.Query{}), "livestreams_by_age"},
 		{"list of live ones", list(livestream.Query{Status: livestream.StatusLive}), "livestreams_by_newest_session"},
 		{"sessions of live ones", list(livestream.Query{Status: livestream.StatusLive}), "sessions_open"},

@@ -27,14 +27,14 @@ const openPhases = `phase IN ('awaiting', 'starting', 'interrupted', 'on-air', '
 
 const sessionColumns = `s.id, s.livestream_id, s.phase, s.epoch, s.created_at, s.updated_at, s.invoked_at,
 	s.started_at, s.stopped_at, s.last_media_at, s.deadline, s.lost_by, s.reason_code, s.reason_detail,
-	s.acknowledged, s.remote, s.encoder, s.ingest_ms, s.viewed_us`
+	s.acknowledged, s.remote, s.encoder, s.ingest_ms, s.viewed_us, s.viewers, s.peak_viewers`
 
 const recordColumns = `l.account_id, l.app_id, l.id, l.name, l.meeting_id, l.stream_key, l.playback_id,
 	l.disabled, l.created_at, l.updated_at, l.reconnect_window_ms, l.damping_ms, l.await_encoder_ms,
 	l.endlist_delay_ms, l.epoch, l.refuse_until, l.longest_gop_ns, l.run_id, l.run_target_secs,
-	l.run_part_target_ns, l.run_msn_mark, l.run_discontinuity_mark, l.run_ends_at, ` + sessionColumns
+	l.run_part_target_ns, l.run_msn_mark, l.run_discontinuity_mark, l.run_ends_at, l.deleted_at, ` + sessionColumns
 
-// selectRecord goes before a WHERE about l.
+// selectRecord goes before a WHERE about l, which should leave out what was deleted.
 const selectRecord = `SELECT ` + recordColumns + `
 	FROM livestreams l LEFT JOIN sessions s ON s.id = l.newest_session_id `
 
@@ -46,7 +46,7 @@ func scanRecord(row scanner) (livestream.Record, error) {
 		&l.AccountID, &l.AppID, &l.ID, &name, text{&l.MeetingID}, key{&l.StreamKey}, &l.PlaybackID,
 		&l.Disabled, moment{&l.CreatedAt}, moment{&l.UpdatedAt}, millis{&set.ReconnectWindow}, millis{&set.Damping},
 		millis{&set.AwaitEncoder}, millis{&set.EndlistDelay}, &l.Epoch, moment{&l.RefuseUntil}, &l.LongestGOP, &run.ID,
-		&run.TargetDuration, &run.PartTarget, &run.MSNMark, &run.DiscontinuityMark, moment{&run.EndsAt},
+		&run.TargetDuration, &run.PartTarget, &run.MSNMark, &run.DiscontinuityMark, moment{&run.EndsAt}, moment{&l.DeletedAt},
 	}, sessionFields(&r.Session)...)...)
 	return r, err
 }
@@ -64,7 +64,7 @@ func sessionFields(s *livestream.Session) []any {
 		text{&s.ID}, text{&s.LivestreamID}, phase{&s.Phase}, number{&s.Epoch}, moment{&s.CreatedAt}, moment{&s.UpdatedAt},
 		moment{&s.InvokedAt}, moment{&s.StartedAt}, moment{&s.StoppedAt}, moment{&s.LastMediaAt}, moment{&s.Deadline},
 		loss{&s.LostBy}, text{(*string)(&s.Reason.Code)}, text{&s.Reason.Detail}, flag{&s.Acknowledged},
-		text{&s.Remote}, text{&s.Encoder}, millis{&s.Ingest}, micros{&s.Viewed},
+		text{&s.Remote}, text{&s.Encoder}, millis{&s.Ingest}, micros{&s.Viewed}, count{&s.Viewers}, count{&s.PeakViewers},
 	}
 }
 
@@ -106,6 +106,14 @@ type number struct{ *int64 }
 
 func (n number) Scan(v any) (err error) {
 	*n.int64, err = integer(v)
+	return err
+}
+
+type count struct{ *int }
+
+func (c count) Scan(v any) error {
+	x, err := integer(v)
+	*c.int = int(x)
 	return err
 }
 
