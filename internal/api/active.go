@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"errors"
 	"net/http"
 	"strconv"
 	"unicode/utf8"
@@ -18,7 +17,7 @@ func getActive(s *server, w http.ResponseWriter, rq *request) error {
 	id := rq.PathValue("livestream_id")
 	rec, err := s.Store.RecordByID(rq.Context(), rq.Scope, id)
 	if err != nil {
-		return s.noLivestream(rq, id, err)
+		return orMissing(err, "livestream", id)
 	}
 	if !rec.Session.Active(s.Now()) {
 		return tell(livestream.ErrNotActive, "No active livestream session found for livestream_id %s", input.Clip(id))
@@ -31,18 +30,6 @@ func getActive(s *server, w http.ResponseWriter, rq *request) error {
 	w.Write(b)
 	buffers.Put(buf)
 	return nil
-}
-
-// noLivestream is the error of a livestream's look-up. Whether the app exists
-// is asked only now: a livestream that was found had one.
-func (s *server) noLivestream(rq *request, id string, err error) error {
-	if !errors.Is(err, livestream.ErrNotFound) {
-		return err
-	}
-	if err := s.checkApp(rq); err != nil {
-		return err
-	}
-	return missing("livestream", id)
 }
 
 // appendActive appends L4's answer: the livestream with disabled as text, the

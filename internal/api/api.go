@@ -7,9 +7,9 @@
 // a restart. Commands (start, stop) go through [Control]. Handlers return
 // errors; one table in errors.go turns them into HTTP.
 //
-// One request walks: ServeHTTP (headers, route) → authorize (401, 403) →
-// handler (404, 400, answer). The hot path, active-livestream-session, is in
-// active.go and builds its JSON by hand.
+// One request walks: ServeHTTP (headers) → serve (route) → authorize (401, 403)
+// → findApp (404) → handler (404, 400, answer). The hot path,
+// active-livestream-session, is in active.go and builds its JSON by hand.
 package api
 
 import (
@@ -79,7 +79,7 @@ type Config struct {
 // server is the handler behind New.
 type server struct {
 	Config
-	mux      *http.ServeMux
+	tree     *node
 	ids      string // first part of every request id, new with each start
 	requests atomic.Uint64
 }
@@ -99,9 +99,7 @@ func New(c Config) http.Handler {
 	}
 	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
 	c.IngestURL = ingestBase(c.IngestURL)
-	s := &server{Config: c, mux: http.NewServeMux(), ids: rand.Text()[:12] + "-"}
-	s.route()
-	return s
+	return &server{Config: c, tree: newTree(routes), ids: rand.Text()[:12] + "-"}
 }
 
 var (
@@ -118,11 +116,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h["Cache-Control"] = noStore
 	h["X-Request-Id"] = []string{s.ids + strconv.FormatUint(s.requests.Add(1), 36)}
 
-	// The mux would redirect a path that is not clean, and many clients turn a
-	// redirected POST into a GET: such a path is simply unknown.
-	if p := r.URL.Path; p == "" || p[0] != '/' || strings.Contains(p, "//") || strings.Contains(p, "/.") {
-		s.fail(w, r, errNoRoute)
-		return
+	if err := s.serve(w, r); err != nil {
+		s.fail(w, r, err)
 	}
-	s.mux.ServeHTTP(w, r)
 }

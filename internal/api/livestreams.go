@@ -12,9 +12,6 @@ import (
 // createLivestream is L1. The answer says INVOKED, as upstream's does; nothing
 // stores that, and a read right after says IDLE.
 func createLivestream(s *server, w http.ResponseWriter, rq *request) error {
-	if err := s.checkApp(rq); err != nil {
-		return err
-	}
 	body, err := input.ReadBody(w, rq.Request)
 	if err != nil {
 		return err
@@ -81,9 +78,6 @@ func settings(body input.Object) livestream.Settings {
 
 // listLivestreams is L2.
 func listLivestreams(s *server, w http.ResponseWriter, rq *request) error {
-	if err := s.checkApp(rq); err != nil {
-		return err
-	}
 	p := input.ParseQuery(rq.URL.RawQuery)
 	q := livestream.Query{
 		Page:            p.Page(),
@@ -116,7 +110,7 @@ func getLivestream(s *server, w http.ResponseWriter, rq *request) error {
 	id := rq.PathValue("livestream_id")
 	rec, err := s.Store.RecordByID(rq.Context(), rq.Scope, id)
 	if err != nil {
-		return s.noLivestream(rq, id, err)
+		return orMissing(err, "livestream", id)
 	}
 	p := input.ParseQuery(rq.URL.RawQuery)
 	page := p.Page()
@@ -149,14 +143,8 @@ func getLivestream(s *server, w http.ResponseWriter, rq *request) error {
 func getSession(s *server, w http.ResponseWriter, rq *request) error {
 	id := rq.PathValue("session_id")
 	one, err := s.Store.Session(rq.Context(), rq.Scope, id)
-	if errors.Is(err, livestream.ErrNotFound) {
-		if err := s.checkApp(rq); err != nil {
-			return err
-		}
-		return missing("livestream session", id)
-	}
 	if err != nil {
-		return err
+		return orMissing(err, "livestream session", id)
 	}
 	return s.reply(w, http.StatusOK, sessionOf(one), nil)
 }
@@ -166,7 +154,7 @@ func stopLivestream(s *server, w http.ResponseWriter, rq *request) error {
 	id := rq.PathValue("livestream_id")
 	rec, err := s.Store.RecordByID(rq.Context(), rq.Scope, id)
 	if err != nil {
-		return s.noLivestream(rq, id, err)
+		return orMissing(err, "livestream", id)
 	}
 	if _, err := input.ReadBody(w, rq.Request); err != nil {
 		return err

@@ -11,9 +11,6 @@ import (
 // createMeeting makes a meeting (contract 7.11). Its livestream comes with the
 // first start.
 func createMeeting(s *server, w http.ResponseWriter, rq *request) error {
-	if err := s.checkApp(rq); err != nil {
-		return err
-	}
 	body, err := input.ReadBody(w, rq.Request)
 	if err != nil {
 		return err
@@ -56,13 +53,7 @@ func getMeeting(s *server, w http.ResponseWriter, rq *request) error {
 func (s *server) meeting(rq *request) (livestream.Meeting, error) {
 	id := rq.PathValue("meeting_id")
 	m, err := s.Store.Meeting(rq.Context(), rq.Scope, id)
-	if errors.Is(err, livestream.ErrNotFound) {
-		if err := s.checkApp(rq); err != nil {
-			return m, err
-		}
-		return m, missing("meeting", id)
-	}
-	return m, err
+	return m, orMissing(err, "meeting", id)
 }
 
 // startMeetingLivestream is L6: the meeting's livestream awaits an encoder

@@ -1,25 +1,22 @@
 package api
 
 import (
-	"errors"
-	"maps"
 	"net/http"
-	"slices"
-	"strings"
 
 	"tally/internal/auth"
 	"tally/internal/livestream"
 )
 
 // A handler answers one route, or returns an error for the table in errors.go.
-// It checks in the contract's order (section 2): app, object, query and body.
+// Token and app are checked by then; it goes on in the contract's order (section
+// 2): object, then query and body.
 type handler func(s *server, w http.ResponseWriter, rq *request) error
 
 // A route is one line of the API: every one is in docs/openapi.yaml, and the
 // tests compare the two.
 type route struct {
 	method, path string
-	need         auth.Permission
+	need         auth.Permission // of the token; public: none is asked for
 	handle       handler
 }
 
@@ -29,6 +26,11 @@ const (
 	appPath = kitPath + "/{app_id}"
 )
 
+// public routes are answered without a token.
+const public auth.Permission = 0
+
+// routes is the one table of what is served and of who may ask. A word beats a
+// parameter in the same place (router.go).
 var routes = []route{
 	{"POST", appPath + "/livestreams", auth.Write, createLivestream},                                     // L1
 	{"GET", appPath + "/livestreams", auth.Read, listLivestreams},                                        // L2
@@ -43,85 +45,37 @@ var routes = []route{
 	{"GET", appPath + "/meetings/{meeting_id}/active-livestream", auth.Read, getMeetingActiveLivestream}, // L8
 }
 
-// An endpoint is every method of one path.
-type endpoint struct {
-	s       *server
-	methods map[string]route
-	allow   string // for 405 and OPTIONS
-}
-
-// route fills the mux from the table, with and without the upstream prefix.
-func (s *server) route() {
-	endpoints := map[string]*endpoint{}
-	for _, rt := range routes {
-		e := endpoints[rt.path]
-		if e == nil {
-			e = &endpoint{s: s, methods: map[string]route{}}
-			endpoints[rt.path] = e
-		}
-		e.methods[rt.method] = rt
-	}
-	sub := &below{s: s, verbs: map[string]*endpoint{}}
-	for path, e := range endpoints {
-		e.allow = allowed(e.methods)
-		switch rest, _ := strings.CutPrefix(path, appPath+"/livestreams/"); {
-		case rest == "sessions/{session_id}":
-			sub.session = e
-		case strings.HasPrefix(rest, "{livestream_id}/"):
-			sub.verbs[strings.TrimPrefix(rest, "{livestream_id}/")] = e
-		default:
-			s.handle(path, e)
-		}
-	}
-	s.handle(appPath+"/livestreams/{livestream_id}/{verb}", sub)
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errNoRoute) })
-}
-
-func (s *server) handle(path string, h http.Handler) {
-	s.mux.Handle(path, h)
-	s.mux.Handle("/client/v4"+path, h)
-}
-
-// below routes what is one step below a livestream. "sessions" is a reserved
-// word in the livestream's place (contract section 1), which the mux alone
-// cannot say: it refuses .../sessions/{id} beside .../{id}/stop as ambiguous.
-type below struct {
-	s       *server
-	session *endpoint
-	verbs   map[string]*endpoint
-}
-
-func (b *below) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	verb := r.PathValue("verb")
-	if r.PathValue("livestream_id") == "sessions" {
-		r.SetPathValue("session_id", verb)
-		b.session.ServeHTTP(w, r)
-	} else if e := b.verbs[verb]; e != nil {
-		e.ServeHTTP(w, r)
-	} else {
-		b.s.fail(w, r, errNoRoute)
-	}
-}
-
-func allowed(methods map[string]route) string {
-	names := slices.Collect(maps.Keys(methods))
-	if _, ok := methods["GET"]; ok {
-		names = append(names, "HEAD")
-	}
-	names = append(names, "OPTIONS")
-	slices.Sort(names)
-	return strings.Join(names, ", ")
-}
-
-// A request is one call that passed 401 and 403.
+// A request is one call that passed 401 and 403, of an app that exists when its
+// route names one.
 type request struct {
 	*http.Request
 	livestream.Scope
+	who auth.Principal
+	app livestream.App // zero when the route names none
+
+	end    *endpoint
+	values [maxParams]string // of end.params
 }
 
-// ServeHTTP picks the method, checks the token, and runs the handler. net/http
-// drops the body of an answer to HEAD.
-func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// PathValue returns the named parameter of the route, unescaped; "" when the
+// route has none of that name.
+func (rq *request) PathValue(name string) string {
+	for i, param := range rq.end.params {
+		if param == name {
+			return rq.values[i]
+		}
+	}
+	return ""
+}
+
+// serve picks the method, checks the token and the app, and runs the handler.
+// net/http drops the body of an answer to HEAD.
+func (s *server) serve(w http.ResponseWriter, r *http.Request) error {
+	e, values := s.tree.find(r.URL)
+	if e == nil {
+		return errNoRoute
+	}
+	r.Pattern = e.path // for logs
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -129,27 +83,30 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rt, ok := e.methods[method]
 	if !ok {
 		w.Header().Set("Allow", e.allow)
-		if method == http.MethodOptions {
-			w.WriteHeader(http.StatusNoContent)
-			return
+		if method != http.MethodOptions {
+			return errMethod
 		}
-		e.s.fail(w, r, errMethod)
-		return
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
-	rq := &request{Request: r, Scope: livestream.Scope{AccountID: r.PathValue("account_id"), AppID: r.PathValue("app_id")}}
-	err := e.s.authorize(rq, rt.need)
-	if err == nil {
-		err = rt.handle(e.s, w, rq)
+	rq := &request{Request: r, end: e, values: values}
+	rq.AccountID, rq.AppID = rq.PathValue("account_id"), rq.PathValue("app_id")
+	if err := s.authorize(rq, rt.need); err != nil {
+		return err
 	}
-	if err != nil {
-		e.s.fail(w, r, err)
+	if err := s.findApp(rq); err != nil {
+		return err
 	}
+	return rt.handle(s, w, rq)
 }
 
 // authorize checks the token (401) and what it may do here (403). Account and
 // app are compared, never looked up, so a foreign one answers like one that
 // does not exist.
 func (s *server) authorize(rq *request, need auth.Permission) error {
+	if need == public {
+		return nil
+	}
 	var bearer string
 	if h := rq.Header["Authorization"]; len(h) > 0 {
 		bearer = auth.Bearer(h[0])
@@ -161,14 +118,15 @@ func (s *server) authorize(rq *request, need auth.Permission) error {
 	if !who.Allows(rq.Scope, need) {
 		return errForbidden
 	}
+	rq.who = who
 	return nil
 }
 
-// checkApp answers 404 for an app that does not exist.
-func (s *server) checkApp(rq *request) error {
-	_, err := s.Store.App(rq.Context(), rq.Scope)
-	if errors.Is(err, livestream.ErrNotFound) {
-		return missing("app", rq.AppID)
+// findApp looks up the app that the route names; a 404 when there is none.
+func (s *server) findApp(rq *request) (err error) {
+	if rq.AppID == "" {
+		return nil
 	}
-	return err
+	rq.app, err = s.Store.App(rq.Context(), rq.Scope)
+	return orMissing(err, "app", rq.AppID)
 }
