@@ -325,6 +325,83 @@ func TestStop(t *testing.T) {
 	})
 }
 
+// TestSwitches: what the API switches cuts the publisher, at once.
+func TestSwitches(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		do    func(h *harness) (livestream.Record, error)
+		after error // of a publish with the old key
+	}{
+		{"disable", func(h *harness) (livestream.Record, error) { return h.m.Disable(h.Context(), h.l.ID) }, livestream.ErrDisabled},
+		{"reset key", func(h *harness) (livestream.Record, error) { return h.m.ResetKey(h.Context(), h.l.ID) }, livestream.ErrNotFound},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(h *harness) {
+				p := h.publish()
+				p.send(3 * time.Second)
+				h.expect("before", "LIVE")
+				rec, err := c.do(h)
+				if err != nil || rec.Session.Phase != livestream.Ended {
+					h.Fatalf("%v, session %s", err, rec.Session.Phase)
+				}
+				var cut *CutError
+				if !errors.As(context.Cause(p.Context()), &cut) || !h.outs[0].ended || h.outs[0].linger {
+					h.Errorf("the publisher must be cut and the playlist end at once: %v", context.Cause(p.Context()))
+				}
+				h.expect("after", "IDLE")
+				if _, err := h.m.Publish(h.Context(), Request{Key: h.l.StreamKey}); !errors.Is(err, c.after) {
+					h.Errorf("publish with the old key: %v, want %v", err, c.after)
+				}
+				if rec, err = h.m.Enable(h.Context(), h.l.ID); err != nil {
+					h.Fatal(err)
+				}
+				h.l.StreamKey = rec.Livestream.StreamKey
+				h.publish().Unpublish()
+			})
+		})
+	}
+}
+
+// TestConfigureWhileReconnecting: the running window gets its new length.
+func TestConfigureWhileReconnecting(t *testing.T) {
+	inBubble(t, func(h *harness) {
+		p := h.publish()
+		p.send(3 * time.Second)
+		p.Lose(io.EOF)
+		h.expect("lost", "LIVE RECONNECTING")
+		window := 5 * time.Second
+		if _, err := h.m.Configure(h.Context(), h.l.ID, livestream.Change{ReconnectWindow: &window}); err != nil {
+			h.Fatal(err)
+		}
+		time.Sleep(4500 * time.Millisecond)
+		h.expect("4.5 s after the last media", "LIVE RECONNECTING")
+		time.Sleep(time.Second)
+		h.expect("5.5 s after the last media", "IDLE ENCODER_LOST")
+	})
+}
+
+func TestDelete(t *testing.T) {
+	inBubble(t, func(h *harness) {
+		p := h.publish()
+		p.send(2 * time.Second)
+		if _, err := h.m.Delete(h.Context(), h.l.ID); !errors.Is(err, livestream.ErrOpen) {
+			h.Errorf("while on air: %v, want ErrOpen", err)
+		}
+		h.expect("refused", "LIVE")
+		p.Unpublish()
+		h.expect("ended", "IDLE")
+		if _, err := h.m.Delete(h.Context(), h.l.ID); err != nil {
+			h.Fatal(err)
+		}
+		if _, err := h.m.Publish(h.Context(), Request{Key: h.l.StreamKey}); !errors.Is(err, livestream.ErrNotFound) {
+			h.Errorf("publish to a deleted livestream: %v, want ErrNotFound", err)
+		}
+		if _, err := h.m.Stop(h.Context(), h.l.ID); !errors.Is(err, livestream.ErrNotFound) {
+			h.Errorf("stop of a deleted livestream: %v, want ErrNotFound", err)
+		}
+	})
+}
+
 func TestMeeting(t *testing.T) {
 	inBubble(t, func(h *harness) {
 		meeting := livestream.NewUUID()

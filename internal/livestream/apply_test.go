@@ -206,12 +206,16 @@ func TestInvariants(t *testing.T) {
 
 func drawEvent(t *rapid.T, r Record, now time.Time, i int) Event {
 	e := Event{
-		Kind:      Kind(rapid.IntRange(int(Publish), int(ResetKey)).Draw(t, "kind")),
+		Kind:      Kind(rapid.IntRange(int(Publish), int(Delete)).Draw(t, "kind")),
 		At:        now,
 		Epoch:     r.Session.Epoch - int64(rapid.IntRange(0, 1).Draw(t, "behind")),
 		NewID:     "s" + string(rune('a'+i)),
 		NewRun:    "r" + string(rune('a'+i)),
 		SessionID: r.Session.ID,
+	}
+	if e.Kind == Configure {
+		window := time.Duration(rapid.IntRange(0, 1800).Draw(t, "new window")) * sec
+		e.Change = Change{SetName: true, Name: "n", HasName: true, ReconnectWindow: &window}
 	}
 	if rapid.Bool().Draw(t, "measured") && r.Session.Phase.Open() {
 		e.LastMediaAt = now.Add(-time.Duration(rapid.IntRange(0, 3000).Draw(t, "silent")) * time.Millisecond)
@@ -254,6 +258,12 @@ func checkStep(t *rapid.T, old, r Record, e Event) {
 		t.Fatalf("%s: failed without a reason", e.Kind)
 	case s.Phase == OnAir && s.StartedAt.IsZero():
 		t.Fatalf("%s: on air without a start time", e.Kind)
+	case !old.Livestream.DeletedAt.IsZero():
+		t.Fatalf("%s changed what was deleted", e.Kind)
+	case s.Phase.Open() && !r.Livestream.DeletedAt.IsZero():
+		t.Fatalf("deleted while on air")
+	case !s.Phase.Open() && s.Viewers != 0:
+		t.Fatalf("closed with %d viewers", s.Viewers)
 	case s.Phase.Open() && e.Kind == Disable:
 		t.Fatalf("open after disable")
 	}

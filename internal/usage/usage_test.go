@@ -429,3 +429,37 @@ func BenchmarkDelivered(b *testing.B) {
 		c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: n, Window: 12 * time.Second}, spans)
 	}
 }
+
+// TestWindowsTellTheAudience: who watches goes with the windows, also when no
+// seconds were added, and 0 is told when the last viewer left and at the end.
+func TestWindowsTellTheAudience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := usage.New(usage.Config{})
+		told := func(when string, now, peak int) {
+			t.Helper()
+			ws := c.Windows()
+			if len(ws) != 1 || ws[0].Viewers != now || ws[0].PeakViewers != peak {
+				t.Fatalf("%s: %+v, want one window with %d viewers, peak %d", when, ws, now, peak)
+			}
+			c.Ack(ws)
+			if again := c.Windows(); len(again) != 0 {
+				t.Fatalf("%s: told twice: %+v", when, again)
+			}
+		}
+		give := func(v viewer.ID, first int64) {
+			c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: first, Window: listed * part, Target: 2 * time.Second}, []time.Duration{part})
+		}
+		a, b := newViewer(), newViewer()
+		give(a, 1)
+		told("one came", 1, 1)
+		give(b, 1)
+		told("two are there", 2, 2)
+		time.Sleep(5 * time.Second)
+		give(a, 2)
+		told("more seconds", 2, 2)
+		time.Sleep(6 * time.Second)
+		told("one left", 1, 2)
+		c.End(session)
+		told("the end", 0, 2)
+	})
+}

@@ -54,7 +54,7 @@ func testAdvanceModel(t *testing.T, f *fixture) {
 
 func drawEvent(rt *rapid.T, m livestream.Record, now time.Time) livestream.Event {
 	e := livestream.Event{
-		Kind: livestream.Kind(rapid.IntRange(int(livestream.Publish), int(livestream.ResetKey)).Draw(rt, "kind")),
+		Kind: livestream.Kind(rapid.IntRange(int(livestream.Publish), int(livestream.Configure)).Draw(rt, "kind")),
 		At:   now, Epoch: m.Session.Epoch, SessionID: m.Session.ID, Key: m.Livestream.StreamKey,
 		NewID: livestream.NewUUID(), NewRun: livestream.NewRunID(), NewKey: livestream.NewStreamKey(),
 		Remote: "192.0.2.1:1", Encoder: rapid.SampledFrom([]string{"", "OBS", "Lavf'"}).Draw(rt, "encoder"),
@@ -65,6 +65,14 @@ func drawEvent(rt *rapid.T, m livestream.Record, now time.Time) livestream.Event
 	}
 	if rapid.IntRange(0, 9).Draw(rt, "late") == 0 {
 		e.Epoch--
+	}
+	if e.Kind == livestream.Configure {
+		window := time.Duration(rapid.IntRange(0, 9).Draw(rt, "new window")) * time.Second
+		e.Change = livestream.Change{SetName: true, Name: rapid.SampledFrom([]string{"", "new"}).Draw(rt, "name"),
+			HasName: rapid.Bool().Draw(rt, "named"), ReconnectWindow: &window, Damping: &window}
+		if !e.Change.HasName {
+			e.Change.Name = ""
+		}
 	}
 	if e.Kind == livestream.Fail {
 		e.Reason = livestream.Keyless(10 * time.Second)
@@ -80,8 +88,13 @@ func (f *fixture) modelCheckpoint(t tb, m livestream.Record, now time.Time, wind
 	c.MSNMark = m.Livestream.Run.MSNMark + 1
 	var ws []livestream.UsageWindow
 	if s.ID != "" {
-		ws = append(ws, livestream.UsageWindow{SessionID: s.ID, Kind: livestream.ViewerTime, Node: "n", Incarnation: "i", Window: window, Amount: time.Second})
+		ws = append(ws, livestream.UsageWindow{SessionID: s.ID, Kind: livestream.ViewerTime, Node: "n", Incarnation: "i", Window: window, Amount: time.Second,
+			Viewers: int(window % 5), PeakViewers: int(window)})
 		s.Viewed += time.Second
+		s.PeakViewers = max(s.PeakViewers, int(window))
+		if s.Phase.Open() {
+			s.Viewers = int(window % 5)
+		}
 	}
 	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{c}, ws))
 	if s.Phase.Open() {
@@ -139,6 +152,47 @@ func testResetKey(t *testing.T, f *fixture) {
 	}
 	same(t, "key in the record", f.byID(t, l.ID).Livestream.StreamKey, fresh)
 }
+
+// testDelete: a deleted livestream is found by nothing, its sessions stay, and
+// a meeting may have a new one.
+func testDelete(t *testing.T, f *fixture) {
+	l := newLivestream(here, start)
+	l.MeetingID = livestream.NewUUID()
+	must(t, f.CreateLivestream(ctx, l))
+	f.advance(t, l.ID, livestream.Event{Kind: livestream.Start, At: at(0), NewID: livestream.NewUUID(), NewRun: livestream.NewRunID()})
+	_, err := f.Advance(ctx, l.ID, livestream.Event{Kind: livestream.Delete, At: at(1)})
+	want(t, err, livestream.ErrOpen)
+	r := f.advance(t, l.ID, livestream.Event{Kind: livestream.Stop, At: at(2)})
+	must(t, second(f.RecordByPlaybackID(ctx, l.PlaybackID))) // now it is in memory
+	f.advance(t, l.ID, livestream.Event{Kind: livestream.Delete, At: at(3)})
+	for range 2 { // from the file after a restart too
+		want(t, second(f.RecordByID(ctx, here, l.ID)), livestream.ErrNotFound)
+		want(t, second(f.RecordByKey(ctx, l.StreamKey)), livestream.ErrNotFound)
+		want(t, second(f.RecordByPlaybackID(ctx, l.PlaybackID)), livestream.ErrNotFound)
+		want(t, second(f.RecordByMeeting(ctx, here, l.MeetingID)), livestream.ErrNotFound)
+		_, _, err = f.Sessions(ctx, here, l.ID, livestream.Page{Number: 1, Size: 10})
+		want(t, err, livestream.ErrNotFound)
+		for _, status := range []livestream.Status{"", livestream.StatusIdle, livestream.StatusLive} {
+			page, total, err := f.Records(ctx, here, livestream.Query{Status: status, Page: livestream.Page{Number: 1, Size: 10}})
+			if must(t, err); len(page) != 0 || total != 0 {
+				t.Errorf("list of %q: %d of %d, want none", status, len(page), total)
+			}
+		}
+		s, err := f.Session(ctx, here, r.Session.ID)
+		must(t, err)
+		same(t, "its session", s, r.Session)
+		want(t, second(f.Advance(ctx, l.ID, publish(l, at(60_000)))), livestream.ErrNotFound)
+		f.reopen(t)
+	}
+	again := newLivestream(here, start)
+	again.MeetingID = l.MeetingID
+	must(t, f.CreateLivestream(ctx, again))
+	reused := newLivestream(here, start)
+	reused.StreamKey = l.StreamKey
+	want(t, f.CreateLivestream(ctx, reused), livestream.ErrExists)
+}
+
+func second[T any](_ T, err error) error { return err }
 
 func testTimeline(t *testing.T, f *fixture) {
 	l := f.create(t)

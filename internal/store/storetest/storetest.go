@@ -37,6 +37,7 @@ func Run(t *testing.T, open Open) {
 		{"advance is Apply with a memory", testAdvanceModel},
 		{"refused events change nothing", testRefusals},
 		{"a new key replaces the old one at once", testResetKey},
+		{"what is deleted is found by nothing", testDelete},
 		{"timeline keeps its order", testTimeline},
 		{"checkpoints only raise", testCheckpointRises},
 		{"stale checkpoints are skipped", testCheckpointStale},
