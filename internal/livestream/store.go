@@ -22,6 +22,7 @@ var (
 	ErrInactive   = errors.New("meeting is inactive")
 	ErrExists     = errors.New("already exists") // the id, or another value that must be unique
 	ErrOpen       = errors.New("livestream is on air: stop it first")
+	ErrLastToken  = errors.New("it is the account's last token in force that may manage tokens")
 	ErrStopping   = errors.New("the server is stopping; try again in a moment")
 )
 
@@ -81,11 +82,18 @@ type Token struct {
 	Hash      [32]byte // SHA-256 of the text
 	AccountID string
 	Name      string
-	Scopes    []string // names of auth.Permission groups: "Realtime Admin", "Realtime"
+	Scopes    []string // names of auth.Permission groups: "Realtime Admin", "Realtime", "Realtime Read"
 	AppIDs    []string // empty: every app of the account
 	CreatedAt time.Time
 	ExpiresAt time.Time // zero: never
 	RevokedAt time.Time // zero: in force
+
+	LastUsedAt time.Time // up to a minute old, whole seconds or finer; zero: never
+}
+
+// InForce reports whether the token is neither expired nor revoked at now.
+func (t Token) InForce(now time.Time) bool {
+	return (t.ExpiresAt.IsZero() || now.Before(t.ExpiresAt)) && (t.RevokedAt.IsZero() || now.Before(t.RevokedAt))
 }
 
 // A Checkpoint is what the owner of an open session knows of it now. Figures
@@ -130,6 +138,43 @@ type UsageKind string
 
 const ViewerTime UsageKind = "viewer"
 
+// A Creation is the request on whose behalf something is created. It travels in
+// the context, because on its way from the API to the transaction that creates
+// it passes others, such as the ingest manager, that it does not concern.
+//
+// The Store's methods that create an object of the kind What also note that
+// Request created it, in the same transaction: so a client that lost the answer
+// and asks again is told of that object, also after a crash. See Store.Created.
+type Creation struct {
+	What    Creates
+	Request [32]byte // SHA-256 of who asked for what
+	At      time.Time
+}
+
+// Creates is a kind of object.
+type Creates uint8
+
+const (
+	CreatesLivestream Creates = iota + 1
+	CreatesMeeting
+	CreatesApp
+	CreatesWebhook
+	CreatesSession // by Advance with a Start
+)
+
+type creationKey struct{}
+
+// WithCreation returns ctx with c.
+func WithCreation(ctx context.Context, c Creation) context.Context {
+	return context.WithValue(ctx, creationKey{}, c)
+}
+
+// CreationOf returns what WithCreation put into ctx; false when nothing.
+func CreationOf(ctx context.Context) (Creation, bool) {
+	c, ok := ctx.Value(creationKey{}).(Creation)
+	return c, ok
+}
+
 // A Store keeps the truth. The API reads it alone. Every method may be called
 // concurrently; each is one transaction. Look-ups of what does not exist in the
 // given scope return ErrNotFound.
@@ -173,6 +218,22 @@ type Store interface {
 	App(ctx context.Context, s Scope) (App, error)
 	CreateToken(ctx context.Context, t Token) error
 	TokenByHash(ctx context.Context, hash [32]byte) (Token, error)
+	// Token and Tokens find tokens of an account, those no longer in force too;
+	// Tokens lists by CreatedAt, newest first, and returns how many there are.
+	Token(ctx context.Context, accountID, id string) (Token, error)
+	Tokens(ctx context.Context, accountID string, p Page) ([]Token, int, error)
+	// RevokeToken ends a token at that moment and returns it; one that was revoked
+	// before stays as it is. ErrLastToken when the account would be left without a
+	// token in force that has the scope keep and reaches every app.
+	RevokeToken(ctx context.Context, accountID, id, keep string, at time.Time) (Token, error)
+	// TouchTokens notes when tokens, by id, were last used; never an earlier time
+	// than is noted. Unknown ids are ignored.
+	TouchTokens(ctx context.Context, used map[string]time.Time) error
+	// Created returns the id of the object that a request created since then: see
+	// [Creation]. Of several that the same request created, each retry that asks
+	// gets the newest that was given to no other; retry is its count, from 1.
+	// ErrNotFound when there is none.
+	Created(ctx context.Context, request [32]byte, retry int, since time.Time) (id string, err error)
 	// HasTokens reports whether any token was ever created: false on a first start.
 	HasTokens(ctx context.Context) (bool, error)
 	// Secret returns the server's own secret of that name (32 random bytes),

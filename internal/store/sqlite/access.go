@@ -14,7 +14,10 @@ func (s *Store) CreateApp(ctx context.Context, a livestream.App) error {
 	return s.write(ctx, "create app", durable, func(t *tx) error {
 		_, err := t.exec(`INSERT INTO apps (account_id, id, name, created_at) VALUES (?, ?, ?, ?)`,
 			a.AccountID, a.ID, a.Name, ms(a.CreatedAt))
-		return err
+		if err != nil {
+			return err
+		}
+		return t.noteCreation(ctx, livestream.CreatesApp, a.ID)
 	})
 }
 
@@ -35,38 +38,6 @@ func (s *Store) App(ctx context.Context, sc livestream.Scope) (livestream.App, e
 	return a, nil
 }
 
-// CreateToken adds a token; livestream.ErrExists when its id or text is taken.
-func (s *Store) CreateToken(ctx context.Context, k livestream.Token) error {
-	return s.write(ctx, "create token", durable, func(t *tx) error {
-		_, err := t.exec(`INSERT INTO tokens (id, hash, account_id, name, scopes, app_ids, created_at, expires_at, revoked_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			k.ID, hex.EncodeToString(k.Hash[:]), k.AccountID, k.Name, texts(k.Scopes), texts(k.AppIDs),
-			ms(k.CreatedAt), ms(k.ExpiresAt), ms(k.RevokedAt))
-		return err
-	})
-}
-
-func (s *Store) TokenByHash(ctx context.Context, hash [32]byte) (livestream.Token, error) {
-	k := livestream.Token{Hash: hash}
-	err := s.row(ctx, "read token", `SELECT id, account_id, name, scopes, app_ids, created_at, expires_at, revoked_at
-		FROM tokens WHERE hash = ?`,
-		func(row scanner) error {
-			return row.Scan(&k.ID, &k.AccountID, &k.Name, list{&k.Scopes}, list{&k.AppIDs},
-				moment{&k.CreatedAt}, moment{&k.ExpiresAt}, moment{&k.RevokedAt})
-		}, hex.EncodeToString(hash[:]))
-	if err != nil {
-		return livestream.Token{}, err
-	}
-	return k, nil
-}
-
-func (s *Store) HasTokens(ctx context.Context) (has bool, err error) {
-	var n int64
-	err = s.row(ctx, "read tokens", `SELECT COUNT(*) FROM (SELECT 1 FROM tokens LIMIT 1)`,
-		func(row scanner) error { return row.Scan(&n) })
-	return n > 0, err
-}
-
 // CreateMeeting adds a meeting; livestream.ErrExists when its id is taken.
 func (s *Store) CreateMeeting(ctx context.Context, m livestream.Meeting) error {
 	return s.write(ctx, "create meeting", durable, func(t *tx) error {
@@ -76,7 +47,10 @@ func (s *Store) CreateMeeting(ctx context.Context, m livestream.Meeting) error {
 			m.ID, m.AccountID, m.AppID, orNull(m.Title, m.HasTitle), m.Active, m.RecordOnStart, m.LiveStreamOnStart,
 			m.PersistChat, m.SummarizeOnEnd, m.TranscribeOnEnd, m.SessionKeepAliveSecs, blob(m.RecordingConfig),
 			blob(m.AIConfig), ms(m.CreatedAt), ms(m.UpdatedAt))
-		return err
+		if err != nil {
+			return err
+		}
+		return t.noteCreation(ctx, livestream.CreatesMeeting, m.ID)
 	})
 }
 

@@ -36,7 +36,10 @@ func (s *Store) Advance(ctx context.Context, livestreamID string, e livestream.E
 			}
 		}
 		r = after
-		return nil
+		if e.Kind != livestream.Start {
+			return nil
+		}
+		return t.noteCreation(ctx, livestream.CreatesSession, after.Session.ID)
 	})
 	if refused, ok := err.(refusal); ok {
 		return r, refused.error

@@ -27,7 +27,10 @@ func (s *Store) CreateLivestream(ctx context.Context, l livestream.Livestream) e
 			l.Settings.AwaitEncoder.Milliseconds(), l.Settings.EndlistDelay.Milliseconds(), l.Epoch,
 			ms(l.RefuseUntil), int64(l.LongestGOP), l.Run.ID, l.Run.TargetDuration, int64(l.Run.PartTarget),
 			l.Run.MSNMark, l.Run.DiscontinuityMark, ms(l.Run.EndsAt))
-		return err
+		if err != nil {
+			return err
+		}
+		return t.noteCreation(ctx, livestream.CreatesLivestream, l.ID)
 	})
 }
 

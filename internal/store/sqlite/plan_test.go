@@ -27,6 +27,9 @@ func TestPlans(t *testing.T) {
 		{"sessions of idle ones", list(livestream.Query{Status: livestream.StatusIdle}), "livestreams_by_age"},
 		{"old windows", `SELECT node FROM usage_windows WHERE folded_at < ? ORDER BY folded_at LIMIT ?`, "usage_windows_by_age"},
 		{"open sessions", selectOpen, "sessions_open"},
+		{"tokens of an account", `SELECT id FROM tokens WHERE account_id = ? ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?`, "tokens_by_age"},
+		{"what a request created", `SELECT object_id FROM creations WHERE request = ? AND created_at >= ? ORDER BY retry >= ?, created_at DESC LIMIT 1`, "(request=?)"},
+		{"old creations", `SELECT request, object_id FROM creations WHERE created_at < ? ORDER BY created_at LIMIT 100`, "creations_by_age"},
 		{"old timeline", `SELECT session_id, seq FROM timeline WHERE at < ? ORDER BY at LIMIT ?`, "timeline_by_age"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -142,6 +142,21 @@ func (k key) Scan(v any) error {
 	return err
 }
 
+// digest: SHA-256 in lower-case hex.
+type digest struct{ to *[32]byte }
+
+func (d digest) Scan(v any) error {
+	s, err := characters(v)
+	if err != nil {
+		return err
+	}
+	if len(s) != 2*len(d.to) {
+		return fmt.Errorf("a hash of %d characters is damaged", len(s))
+	}
+	_, err = hex.Decode(d.to[:], []byte(s))
+	return err
+}
+
 // optional keeps the wire's null apart from an empty text.
 type optional struct {
 	text *string
