@@ -174,8 +174,8 @@ func (d *demo) follow(ctx context.Context, notes <-chan string) error {
 			switch {
 			case ctx.Err() != nil:
 				return nil
-			case err != nil:
-				return err
+			case err != nil: // of one moment; the next second asks again
+				line.Update("?", "? "+oneLine(err))
 			case !active:
 				line.Update("IDLE", "○ IDLE")
 			default:

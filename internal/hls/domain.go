@@ -30,8 +30,8 @@ func (s *Stream) lost() {
 	s.interrupt()
 	s.intake.reset()
 	s.gone = true
-	if s.State() == Live {
-		s.setState(Reconnecting)
+	if s.Stage() == livestream.StageLive {
+		s.setStage(livestream.StageReconnecting)
 	}
 }
 

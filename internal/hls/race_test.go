@@ -34,7 +34,7 @@ func TestViewersAndPublishersAtOnce(t *testing.T) {
 			for range 100 {
 				p.Progress()
 				p.Mark(farAhead, farAhead)
-				r.Stream("play").State()
+				r.Stream("play").Stage()
 			}
 			p.Lost(epoch)
 		})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tally/internal/hls/playlist"
+	"tally/internal/livestream"
 	"tally/internal/media"
 )
 
@@ -18,7 +19,7 @@ func (s *Stream) publish(ended bool) {
 	close(old.next)
 	s.note()
 	if s.progress.Load().Playable && s.fresh && !s.gone {
-		s.setState(Live)
+		s.setStage(livestream.StageLive)
 	}
 }
 

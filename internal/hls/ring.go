@@ -205,13 +205,9 @@ func (r *ring) drop() {
 // tooMuch is the error of a stream whose three target durations do not fit.
 func (r *ring) tooMuch() error {
 	if r.visible() < len(r.segs) {
-		return &Error{livestream.Reason{Code: livestream.ServerFault,
-			Detail: "the server could not store which media sequence numbers are in use; look at its disk"}}
+		return &Error{livestream.Fault("the server could not store which media sequence numbers are in use; look at its disk")}
 	}
-	return &Error{livestream.Reason{Code: livestream.BitrateTooHigh, Detail: fmt.Sprintf(
-		"%s fill the %d MB that a livestream may hold with less than %d s, three target durations; "+
-			"lower the encoder's bitrate or its keyframe interval",
-		r.load(), r.capBytes>>20, 3*int(r.target/time.Second))}}
+	return &Error{livestream.TooMuch(r.load(), r.capBytes, 3*r.target)}
 }
 
 // load says how much media is held, for people.

@@ -66,9 +66,9 @@ func (s *stage) playlist() string {
 	return string(b.Data)
 }
 
-func (s *stage) wantState(want hls.State) {
+func (s *stage) wantStage(want livestream.Stage) {
 	s.t.Helper()
-	if got := s.stream().State(); got != want {
+	if got := s.stream().Stage(); got != want {
 		s.t.Errorf("the stream is %v, want %v", got, want)
 	}
 }
@@ -80,7 +80,7 @@ var av = synth{fps: 30, gop: 30, rate: 48000, announces: 1, length: 3 * time.Sec
 
 func TestFirstPartMakesItPlayable(t *testing.T) {
 	onStage(t, hls.Config{}, run(2), func(s *stage) {
-		s.wantState(hls.Starting)
+		s.wantStage(livestream.StageWaiting)
 		s.begin(1)
 		s.p.Expect(1, true, true)
 		if _, err := s.v.window.Wait(s.t.Context(), hls.Position{MSN: 1, Part: 0}); !errors.Is(err, hls.ErrStarting) {
@@ -102,7 +102,7 @@ func TestFirstPartMakesItPlayable(t *testing.T) {
 		if at != 300*time.Millisecond {
 			t.Errorf("playable after %v, want 300 ms", at)
 		}
-		s.wantState(hls.Live)
+		s.wantStage(livestream.StageLive)
 		select {
 		case <-changed:
 		default:
@@ -164,7 +164,7 @@ func TestReconnect(t *testing.T) {
 		s.send(1, av.items(t))
 		before := s.p.Progress()
 		s.p.Lost(1)
-		s.wantState(hls.Reconnecting)
+		s.wantStage(livestream.StageReconnecting)
 		if err := write(s.p, 1, av.items(t)[5]); !errors.Is(err, livestream.ErrStale) {
 			t.Errorf("a frame after the loss: %v", err)
 		}
@@ -190,11 +190,11 @@ func TestReconnect(t *testing.T) {
 		if err := <-held; !errors.Is(err, livestream.ErrNotFound) {
 			t.Errorf("the hint of the lost publisher: %v", err)
 		}
-		s.wantState(hls.Reconnecting)
+		s.wantStage(livestream.StageReconnecting)
 		again := av
 		again.start = 500 * time.Second // a clock of its own
 		s.send(2, again.items(t))
-		s.wantState(hls.Live)
+		s.wantStage(livestream.StageLive)
 		got := s.playlist()
 		if count(got, "EXT-X-DISCONTINUITY\n") != 1 || count(got, "EXT-X-MAP") != 1 {
 			t.Errorf("want one discontinuity and the same map:\n%s", got)
@@ -373,7 +373,7 @@ func TestMarkHidesNumbers(t *testing.T) {
 		if snap := s.v.window.Current(); !s.p.Progress().Playable || snap.LastMSN != 1 || snap.OpenParts != 0 || snap.NextPart != 1 {
 			t.Errorf("mark 1 lists up to %d, %d parts, hint %d", snap.LastMSN, snap.OpenParts, snap.NextPart)
 		}
-		s.wantState(hls.Live)
+		s.wantStage(livestream.StageLive)
 		s.p.Mark(2, 0)
 		s.v.look()
 		if snap := s.v.window.Current(); snap.LastMSN != 2 {

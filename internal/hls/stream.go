@@ -10,25 +10,6 @@ import (
 	"tally/internal/media"
 )
 
-// A State is where a stream stands, for viewers.
-type State uint8
-
-const (
-	// Starting: a publish was accepted, nothing of the session is listed yet.
-	// The playlist may list media all the same, of the session before it.
-	Starting State = iota
-	Live           // media comes
-	// Reconnecting: the publisher is gone, the session stays open.
-	Reconnecting
-	// Ended: the session is over. The playlist may await its ENDLIST.
-	Ended
-)
-
-// String gives the state's name as the public state endpoint shows it.
-func (s State) String() string {
-	return [...]string{"waiting", "live", "reconnecting", "ended"}[s]
-}
-
 // A Stream is one run of a playback id. The exported methods may be called
 // concurrently and take no lock.
 type Stream struct {
@@ -36,7 +17,7 @@ type Stream struct {
 	playbackID string
 	runID      string
 	window     Window
-	state      atomic.Uint32
+	stage      atomic.Uint32
 	session    atomic.Pointer[string]
 	progress   atomic.Pointer[livestream.Progress]
 
@@ -66,8 +47,9 @@ type Stream struct {
 	fault      error // why the publication cannot go on; nil while it can
 }
 
-// State tells where the stream stands.
-func (s *Stream) State() State { return State(s.state.Load()) }
+// Stage tells where the stream stands. While it waits, the playlist may list
+// media of the session before; once it ended, its ENDLIST may still be due.
+func (s *Stream) Stage() livestream.Stage { return livestream.Stage(s.stage.Load()) }
 
 // SessionID is the session that publishes into the run, or the last that did.
 func (s *Stream) SessionID() string { return *s.session.Load() }
@@ -116,12 +98,12 @@ func (s *Stream) attach(o OpenOptions) *Packager {
 	s.gop, s.keySeen, s.fault = gopMeter{}, false, nil
 	s.sessionMSN = s.ring.nextMSN
 	s.note()
-	s.setState(Starting)
+	s.setStage(livestream.StageWaiting)
 	return &Packager{s: s, generation: s.generation}
 }
 
-func (s *Stream) setState(to State) {
-	if State(s.state.Swap(uint32(to))) != to {
+func (s *Stream) setStage(to livestream.Stage) {
+	if livestream.Stage(s.stage.Swap(uint32(to))) != to {
 		s.registry.notify(s.playbackID)
 	}
 }
@@ -145,7 +127,7 @@ func (s *Stream) end(linger time.Duration) {
 	s.flush()
 	s.gone = true
 	s.intake.reset()
-	s.setState(Ended)
+	s.setStage(livestream.StageEnded)
 	if linger <= 0 || !s.window.Current().listed {
 		s.finish()
 		return
@@ -156,7 +138,7 @@ func (s *Stream) end(linger time.Duration) {
 // finish gives the playlist its ENDLIST. It can be fetched for one window more.
 func (s *Stream) finish() {
 	s.publish(true)
-	s.setState(Ended)
+	s.setStage(livestream.StageEnded)
 	if !s.window.Current().listed {
 		s.registry.remove(s)
 		return

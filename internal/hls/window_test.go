@@ -18,7 +18,7 @@ func TestCleanEndLingers(t *testing.T) {
 		s.begin(1)
 		s.send(1, av.items(t))
 		s.p.End(true)
-		s.wantState(hls.Ended)
+		s.wantStage(livestream.StageEnded)
 		if got := s.playlist(); count(got, "EXT-X-ENDLIST") != 0 {
 			t.Error("ENDLIST at once")
 		}
@@ -103,7 +103,7 @@ func TestNextSessionContinuesTheRun(t *testing.T) {
 		o := run(2)
 		o.SessionID = "second"
 		s.p = s.registry.Open(o)
-		s.wantState(hls.Starting)
+		s.wantStage(livestream.StageWaiting)
 		if s.stream().SessionID() != "second" || s.p.Progress().Playable || s.p.Progress().KeyframeSeen {
 			t.Errorf("session %s, progress %+v", s.stream().SessionID(), s.p.Progress())
 		}
@@ -111,7 +111,7 @@ func TestNextSessionContinuesTheRun(t *testing.T) {
 		s.begin(2)
 		time.Sleep(5 * time.Second)
 		s.send(2, av.items(t))
-		s.wantState(hls.Live)
+		s.wantStage(livestream.StageLive)
 		got := s.playlist()
 		if count(got, "EXT-X-DISCONTINUITY\n") != 1 || count(got, "EXT-X-ENDLIST") != 0 || !s.p.Progress().Playable {
 			t.Errorf("want one discontinuity, no end:\n%s", got)

@@ -563,6 +563,35 @@ func (f *flaky) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws [
 }
 
 // TestStoreAway: what happened while the store could not write is written when it can.
+// A contrary store has one event refused as of an older publish.
+type contrary struct {
+	Store
+	refuse livestream.Kind
+}
+
+func (c *contrary) Advance(ctx context.Context, id string, e livestream.Event) (livestream.Record, error) {
+	if e.Kind == c.refuse {
+		c.refuse = 0
+		rec, err := c.Store.Advance(ctx, id, livestream.Event{Kind: livestream.Unpublish, At: e.At, Epoch: -1})
+		return rec, err // ErrStale, and the record as it stands
+	}
+	return c.Store.Advance(ctx, id, e)
+}
+
+// TestNobodyConnectedNeverStaysLive: whatever the store thinks of an end, a
+// session whose publisher is gone gets a deadline.
+func TestNobodyConnectedNeverStaysLive(t *testing.T) {
+	inBubble(t, func(h *harness) {
+		h.m.store = &contrary{Store: h.m.store, refuse: livestream.Unpublish}
+		p := h.publish()
+		p.send(3 * time.Second)
+		p.Unpublish()
+		h.expect("the end was refused", "LIVE RECONNECTING")
+		time.Sleep(time.Minute + time.Second)
+		h.expect("the window is over", "IDLE ENCODER_LOST")
+	})
+}
+
 func TestStoreAway(t *testing.T) {
 	inBubble(t, func(h *harness) {
 		f := &flaky{Store: h.store}

@@ -366,6 +366,11 @@ func (s *session) advance(e livestream.Event) {
 			s.log.Error("the store knows this session otherwise", "event", e.Kind.String(), "err", err)
 			s.closePublication("the session ended")
 			s.set(rec, s.clock)
+			if rec.Session.Phase.Connected() && e.Kind != livestream.Lose {
+				// Nobody is connected, so nothing would ever end it.
+				e = livestream.Event{Kind: livestream.Lose, Epoch: rec.Session.Epoch}
+				continue
+			}
 			s.afterAdvance(e)
 			return
 		case s.m.ctx.Err() != nil:

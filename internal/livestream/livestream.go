@@ -82,8 +82,8 @@ type Change struct {
 	EndlistDelay    *time.Duration
 }
 
-// apply returns l with what c sets. The values were checked by who made c.
-func (c Change) apply(l Livestream) Livestream {
+// Apply returns l with what c sets. The values were checked by who made c.
+func (c Change) Apply(l Livestream) Livestream {
 	if c.SetName {
 		l.Name, l.HasName = c.Name, c.HasName
 	}
@@ -229,6 +229,34 @@ func (s Session) Active(now time.Time) bool {
 		return true
 	}
 	return s.Phase == Failed && !s.Acknowledged && now.Sub(s.UpdatedAt) < FailedVisible
+}
+
+// A Stage is where a broadcast stands for its viewers.
+type Stage uint8
+
+const (
+	StageWaiting      Stage = iota // nothing of the session can be seen yet
+	StageLive                      // media comes
+	StageReconnecting              // the publisher is gone, the session stays open
+	StageEnded                     // the session is over
+)
+
+// String gives the stage's name as the public state endpoint shows it.
+func (s Stage) String() string {
+	return [...]string{"waiting", "live", "reconnecting", "ended"}[s]
+}
+
+// Stage derives what the public may know of the session.
+func (s Session) Stage() Stage {
+	switch {
+	case s.Phase == OnAir:
+		return StageLive
+	case s.Phase == Reconnecting:
+		return StageReconnecting
+	case !s.Phase.Open() && !s.StartedAt.IsZero():
+		return StageEnded
+	}
+	return StageWaiting
 }
 
 // ErrMessage is the wire's err_message, or "" for null.

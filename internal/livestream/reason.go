@@ -114,9 +114,11 @@ func Lost(lastMedia time.Time, window time.Duration) Reason {
 	return because(EncoderLost, "no media since %s, and the reconnect window of %s passed; check the encoder's network, or publish again to go on air", at(lastMedia), seconds(window))
 }
 
-// TooMuch: the playlist's least length does not fit into the memory cap.
-func TooMuch(bitrateBps, limitBps int64) Reason {
-	return because(BitrateTooHigh, "the encoder sends %.1f Mbit/s and the limit is %.1f Mbit/s; lower the encoder's bitrate", float64(bitrateBps)/1e6, float64(limitBps)/1e6)
+// TooMuch: the playlist's least length does not fit into the memory cap. held
+// says what fills it: a bitrate, or that it is the frames of a single part.
+func TooMuch(held string, capBytes int64, least time.Duration) Reason {
+	return because(BitrateTooHigh, "%s fill the %d MB that a livestream may hold with less than %s, three target durations; "+
+		"lower the encoder's bitrate or its keyframe interval", held, capBytes>>20, seconds(least))
 }
 
 // Fault: we cannot go on, and it is not the encoder's doing.

@@ -52,7 +52,7 @@ func TestSentences(t *testing.T) {
 		{Keyless(10 * time.Second), "NO_KEYFRAME: no keyframe arrived within 10 s of the first packet; set the encoder's Keyframe Interval to 2 s"},
 		{Gone(1234 * time.Millisecond), "DISCONNECTED: the encoder's connection ended 1.23 s after the publish, before anything was playable; check the encoder's log and network"},
 		{NeverCame(30 * time.Minute), "NO_ENCODER: no encoder published within 30m0s of the start; start the livestream again and publish to its ingest server with its stream key"},
-		{TooMuch(120e6, 40e6), "BITRATE_TOO_HIGH: the encoder sends 120.0 Mbit/s and the limit is 40.0 Mbit/s; lower the encoder's bitrate"},
+		{TooMuch("120.0 Mbit/s", 64<<20, 6*time.Second), "BITRATE_TOO_HIGH: 120.0 Mbit/s fill the 64 MB that a livestream may hold with less than 6 s, three target durations; lower the encoder's bitrate or its keyframe interval"},
 	} {
 		if got := c.r.String(); got != c.want {
 			t.Errorf("got  %q\nwant %q", got, c.want)

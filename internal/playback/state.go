@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"tally/internal/hls"
 	"tally/internal/livestream"
 )
 
@@ -56,41 +55,31 @@ func (h *Handler) derive(ctx context.Context, playbackID string) (st State, sett
 	}
 	s := rec.Session
 	run := rec.Livestream.Run.ID
-	name := hls.Starting
-	switch s.Phase {
-	case livestream.OnAir:
-		name = hls.Live
-	case livestream.Reconnecting:
-		name = hls.Reconnecting
-	case livestream.Ended, livestream.Failed:
-		if !s.StartedAt.IsZero() { // else nobody has seen anything of it
-			name = hls.Ended
-		}
-	}
+	stage := s.Stage()
 	settled = true
 	if stream != nil {
 		run = stream.RunID()
-		seen := stream.State()
-		settled = seen == name || name == hls.Starting && s.Phase != livestream.Starting
-		if s.Phase.Open() && s.Phase != livestream.Awaiting && (seen == hls.Live || seen == hls.Reconnecting) {
-			name = seen
+		seen := stream.Stage()
+		settled = seen == stage || stage == livestream.StageWaiting && s.Phase != livestream.Starting
+		if s.Phase.Open() && s.Phase != livestream.Awaiting && (seen == livestream.StageLive || seen == livestream.StageReconnecting) {
+			stage = seen
 		}
-	} else if name == hls.Live { // the server restarts
-		name, settled = hls.Reconnecting, false
+	} else if stage == livestream.StageLive { // the server restarts
+		stage, settled = livestream.StageReconnecting, false
 	}
-	st.State = name.String()
-	switch name {
-	case hls.Starting:
+	st.State = stage.String()
+	switch stage {
+	case livestream.StageWaiting:
 		st.Since = stamp(s.InvokedAt, s.Phase.Open())
-	case hls.Live:
+	case livestream.StageLive:
 		st.Since = stamp(s.StartedAt, true)
-	case hls.Reconnecting:
+	case livestream.StageReconnecting:
 		st.Since = stamp(s.LastMediaAt, true)
 		st.Deadline = stamp(s.Deadline, s.Phase == livestream.Reconnecting)
-	case hls.Ended:
+	case livestream.StageEnded:
 		st.Since = stamp(s.StoppedAt, true)
 	}
-	if run != "" && name != hls.Starting {
+	if run != "" && stage != livestream.StageWaiting {
 		st.Run = &run
 	}
 	return st, settled, nil

@@ -1,5 +1,6 @@
 // Package web holds the pages that people see: the watch page of a livestream,
-// the page that says an address is wrong, and a landing page. Everything is
+// the documentation of the API, the page that says an address is wrong, and a
+// landing page. Everything is
 // embedded, hand-written but for hls.js (vendor/hls.js, refreshed by
 // scripts/vendor-hlsjs.sh), and needs no other host.
 //
@@ -31,19 +32,22 @@ type Records interface {
 	RecordByPlaybackID(ctx context.Context, playbackID string) (livestream.Record, error)
 }
 
-// Config of the pages. Records is required.
+// Config of the pages. Records and Contract are required.
 type Config struct {
-	Records Records
-	Log     *slog.Logger // nil: slog.Default
+	Records  Records
+	Contract []byte       // docs/openapi.yaml, shown at /docs and /openapi.json
+	Log      *slog.Logger // nil: slog.Default
 }
 
-// A Handler answers /, /watch/{playback_id} and /static/. Any other path is
-// answered with the 404 page. It may be used concurrently.
+// A Handler answers /, /watch/{playback_id}, /docs, /openapi.json and /static/.
+// Any other path is answered with the 404 page. It may be used concurrently.
 type Handler struct {
-	records Records
-	log     *slog.Logger
-	assets  assets
-	pages   *template.Template
+	records  Records
+	log      *slog.Logger
+	assets   assets
+	pages    *template.Template
+	contract made // /openapi.json
+	docs     made // /docs
 }
 
 // New returns the handler. An error means that the binary was built from a
@@ -60,7 +64,8 @@ func New(c Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{records: c.Records, log: c.Log, assets: a, pages: pages}, nil
+	h := &Handler{records: c.Records, log: c.Log, assets: a, pages: pages}
+	return h, h.document(c.Contract)
 }
 
 const (
@@ -90,11 +95,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.watch(w, r, id)
 		return
 	}
-	if r.URL.Path == "/" {
+	switch r.URL.Path {
+	case "/":
 		h.page(w, r, http.StatusOK, "index.html", view{Root: "./"}, unframed)
-		return
+	case "/docs":
+		hdr.Set("Content-Security-Policy", unframed)
+		h.docs.serve(w, r)
+	case "/openapi.json":
+		h.contract.serve(w, r)
+	default:
+		h.notFound(w, r)
 	}
-	h.notFound(w, r)
 }
 
 // A view is what a page's template sees.
@@ -128,23 +139,10 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request, id string) {
 		h.fault(w, r, err)
 	default:
 		h.page(w, r, http.StatusOK, "watch.html", view{
-			Root: "../", PlaybackID: id, State: state(rec.Session), NowMillis: time.Now().UnixMilli(),
+			Root: "../", PlaybackID: id, State: rec.Session.Stage().String(), NowMillis: time.Now().UnixMilli(),
 			Embed: r.URL.Query().Get("embed") == "1",
 		}, embeddable)
 	}
-}
-
-// state is what a viewer would call the session's phase.
-func state(s livestream.Session) string {
-	switch {
-	case s.Phase == livestream.OnAir:
-		return "live"
-	case s.Phase == livestream.Reconnecting:
-		return "reconnecting"
-	case !s.Phase.Open() && !s.StartedAt.IsZero():
-		return "ended"
-	}
-	return "waiting"
 }
 
 // notFound answers an address that leads nowhere.

@@ -204,8 +204,11 @@ func (c *conn) publish(streamID uint32, name string) error {
 
 // ask puts the question, within what is left of the time to publish.
 func (c *conn) ask(key string) (Publication, error) {
-	if key == "" {
+	switch {
+	case key == "":
 		return nil, errNoKey
+	case len(key) > maxKey:
+		return nil, errLongKey
 	}
 	proto := "rtmp"
 	if c.secure {

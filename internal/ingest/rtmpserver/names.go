@@ -42,17 +42,12 @@ func trim(s string) string {
 }
 
 // streamKey is the key that publish asks for: its stream name, or the one that
-// came with the app where that is empty. It is "" when there is none, and for
-// what cannot be a key.
+// came with the app where that is empty; "" when there is none.
 func streamKey(name, fromApp string) string {
-	key := trim(name)
-	if key == "" {
-		key = fromApp
+	if key := trim(name); key != "" {
+		return key
 	}
-	if len(key) > maxKey {
-		return ""
-	}
-	return key
+	return fromApp
 }
 
 // plain makes an encoder's own words fit for logs and the timeline.

@@ -509,7 +509,6 @@ func TestNames(t *testing.T) {
 		{"live/instance", "", "KEY", "KEY", true},
 		{"live", "::not a url::", "KEY", "KEY", true},
 		{"live", "", "", "", true},
-		{"live", "", strings.Repeat("k", maxKey+1), "", true},
 		{"vod", "rtmp://h/vod", "KEY", "", false},
 		{"", "", "KEY", "", false},
 		{"lives", "", "KEY", "", false},

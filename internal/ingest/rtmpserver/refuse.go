@@ -15,6 +15,7 @@ var refusals = []struct {
 	sentence string
 }{
 	{errNoKey, rtmp.PublishDenied, "the stream key is empty; put the livestream's stream key into the encoder"},
+	{errLongKey, rtmp.PublishDenied, "the stream key is longer than any key is; copy the key alone into the encoder, without the server's address"},
 	{livestream.ErrNotFound, rtmp.PublishDenied, "no livestream has this stream key; copy the key again, without spaces"},
 	{livestream.ErrDisabled, rtmp.PublishDenied, "the livestream is disabled; enable it through the API, then start the encoder again"},
 	{livestream.ErrDamped, rtmp.PublishDenied, "the livestream was stopped a moment ago and refuses its key for a while (30 s unless set otherwise); start the encoder again then"},
@@ -26,6 +27,7 @@ var refusals = []struct {
 
 var (
 	errNoKey      = errors.New("no stream key")
+	errLongKey    = errors.New("stream key is too long")
 	errPublishing = errors.New("this connection publishes already")
 )
 

@@ -167,7 +167,7 @@ func TestRefusals(t *testing.T) {
 		{"live/busy", rtmp.PublishBadName, "another encoder"},
 		{"live/stopping", rtmp.PublishDenied, "stopping"},
 		{"live/broken", rtmp.PublishDenied, "fault of its own"},
-		{"live/" + strings.Repeat("k", maxKey+1), rtmp.PublishDenied, "key is empty"},
+		{"live/" + strings.Repeat("k", maxKey+1), rtmp.PublishDenied, "key is longer"},
 		{"vod/" + testKey, rtmp.ConnectRejected, "set the encoder's server to"},
 	}
 	for _, tt := range tests {
