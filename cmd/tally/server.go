@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"tally/docs"
 	"tally/internal/api"
 	"tally/internal/auth"
 	"tally/internal/cli"
@@ -152,7 +153,7 @@ func (s *server) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	s.health.routes(mux)
 	rest := api.New(config)
-	pages, err := web.New(web.Config{Records: s.store, Log: s.log})
+	pages, err := web.New(web.Config{Records: s.store, Contract: docs.OpenAPI, Log: s.log})
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"tally/docs"
 	"tally/internal/livestream"
 	"tally/internal/web"
 )
@@ -39,7 +40,7 @@ func (s shelf) RecordByPlaybackID(_ context.Context, id string) (livestream.Reco
 
 func serve(t *testing.T, s shelf) *httptest.Server {
 	t.Helper()
-	h, err := web.New(web.Config{Records: s})
+	h, err := web.New(web.Config{Records: s, Contract: docs.OpenAPI})
 	if err != nil {
 		t.Fatal(err)
 	}
