@@ -130,6 +130,8 @@ func newPrincipal(t livestream.Token) Principal {
 type Store interface {
 	// TokenByHash returns livestream.ErrNotFound for an unknown hash.
 	TokenByHash(ctx context.Context, hash [32]byte) (livestream.Token, error)
+	// TouchTokens notes when tokens, by id, were last used.
+	TouchTokens(ctx context.Context, used map[string]time.Time) error
 }
 
 const (
@@ -148,6 +150,7 @@ type Authenticator struct {
 
 	mu    sync.RWMutex
 	known map[[32]byte]*entry
+	used  map[string]time.Time // by token id, since the last write of them: see Run
 }
 
 type entry struct {
@@ -202,6 +205,9 @@ func (a *Authenticator) load(ctx context.Context, hash [32]byte, now time.Time) 
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if t.InForce(now) {
+		a.note(t.ID, now)
+	}
 	if a.known == nil {
 		a.known = map[[32]byte]*entry{}
 	}
