@@ -31,7 +31,7 @@ const (
 type commands struct {
 	Serve      serveCmd       `cmd:"" help:"Run the server: RTMP in, HLS and the API out."`
 	Demo       demoCmd        `cmd:"" help:"Run a server on a temporary directory with a livestream that is on air."`
-	Livestream livestreamCmds `cmd:"" help:"Create, list and show livestreams."`
+	Livestream livestreamCmds `cmd:"" help:"Create, list, show, change and stop livestreams."`
 	Session    sessionCmds    `cmd:"" help:"Show what a broadcast was."`
 	Publish    cli.PublishCmd `cmd:"" help:"Send a clip to an RTMP server, as an encoder does."`
 	Watch      cli.WatchCmd   `cmd:"" help:"Play a livestream without a picture and say how it went."`
@@ -40,12 +40,19 @@ type commands struct {
 }
 
 type livestreamCmds struct {
-	Create cli.LivestreamCreateCmd `cmd:"" help:"Create a livestream, print what the encoder needs, and wait for it."`
-	List   cli.LivestreamListCmd   `cmd:"" help:"List livestreams, newest first."`
-	Show   cli.LivestreamShowCmd   `cmd:"" help:"Show one livestream and its newest session."`
+	Create   cli.LivestreamCreateCmd   `cmd:"" help:"Create a livestream, print what the encoder needs, and wait for it."`
+	List     cli.LivestreamListCmd     `cmd:"" help:"List livestreams, newest first."`
+	Show     cli.LivestreamShowCmd     `cmd:"" help:"Show one livestream and its newest session."`
+	Set      cli.LivestreamSetCmd      `cmd:"" help:"Change name and settings."`
+	Stop     cli.LivestreamStopCmd     `cmd:"" help:"End what is on air, or acknowledge what failed."`
+	Enable   cli.LivestreamEnableCmd   `cmd:"" help:"Let encoders in again."`
+	Disable  cli.LivestreamDisableCmd  `cmd:"" help:"Cut the encoder and let none in."`
+	ResetKey cli.LivestreamResetKeyCmd `cmd:"" help:"Make a new stream key; the old one stops working at once."`
+	Delete   cli.LivestreamDeleteCmd   `cmd:"" help:"Delete a livestream for good; its sessions stay."`
 }
 
 type sessionCmds struct {
+	List cli.SessionListCmd `cmd:"" help:"List the sessions of a livestream, newest first."`
 	Show cli.SessionShowCmd `cmd:"" help:"Show one session."`
 }
 
@@ -78,7 +85,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitMisuse
 	}
 	kctx.BindTo(ctx, (*context.Context)(nil))
-	kctx.Bind(&cli.Streams{Out: stdout, Err: stderr})
+	kctx.Bind(&cli.Streams{In: os.Stdin, Out: stdout, Err: stderr})
 	return exitCode(kctx.Run(), stderr)
 }
 

@@ -15,9 +15,10 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// Streams is where a command writes. Out is for what was asked, Err for what
-// goes wrong on the way.
+// Streams is where a command reads and writes. Out is for what was asked, Err
+// for what goes wrong on the way, and for questions.
 type Streams struct {
+	In  io.Reader // nil: nobody answers
 	Out io.Writer
 	Err io.Writer
 }

@@ -11,10 +11,12 @@ import (
 // LivestreamCreateCmd is `tally livestream create`.
 type LivestreamCreateCmd struct {
 	APIFlags
-	Name   string        `arg:"" help:"A name for people, at most 255 characters."`
-	NoWait bool          `help:"Do not wait for the encoder."`
-	Wait   time.Duration `placeholder:"TIME" help:"Wait at most this long, for example 10m (unset: until Ctrl-C)."`
-	JSON   bool          `name:"json" help:"Print the livestream as JSON, and what was measured as a second object."`
+	Name      string        `arg:"" help:"A name for people, at most 255 characters."`
+	MeetingID string        `placeholder:"ID" help:"The meeting it belongs to; a meeting has one livestream for life."`
+	NoWait    bool          `help:"Do not wait for the encoder."`
+	Wait      time.Duration `placeholder:"TIME" help:"Wait at most this long, for example 10m (unset: until Ctrl-C)."`
+	Settings
+	JSON bool `name:"json" help:"Print the livestream as JSON, and what was measured as a second object."`
 }
 
 // Help implements kong.HelpProvider.
@@ -33,8 +35,15 @@ func (c *LivestreamCreateCmd) Run(ctx context.Context, s *Streams) error {
 	if err != nil {
 		return err
 	}
+	body := map[string]any{"name": c.Name}
+	if err := c.Settings.addTo(body); err != nil {
+		return err
+	}
+	if c.MeetingID != "" {
+		tallyOf(body)["meeting_id"] = c.MeetingID
+	}
 	var l Livestream
-	raw, err := api.do(ctx, http.MethodPost, "livestreams", map[string]string{"name": c.Name}, &l)
+	raw, err := api.do(ctx, http.MethodPost, "livestreams", body, &l)
 	if err != nil {
 		return err
 	}

@@ -5,61 +5,76 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
-	"text/tabwriter"
+	"strings"
 	"time"
 )
 
+// livestreamPath is a path below a livestream.
+func livestreamPath(id string, more ...string) string {
+	path := "livestreams/" + url.PathEscape(id)
+	for _, m := range more {
+		path += "/" + m
+	}
+	return path
+}
+
+// withTally asks for what Tally adds to upstream's objects.
+const withTally = "?include=tally"
+
 // LivestreamListCmd is `tally livestream list`.
 type LivestreamListCmd struct {
-	APIFlags
-	Status string `enum:",LIVE,IDLE,INVOKED,ERRORED" default:"" placeholder:"STATUS" help:"Only LIVE, IDLE, INVOKED or ERRORED."`
-	Page   int    `default:"1" placeholder:"N" help:"Which page of 100 (${default})."`
-	JSON   bool   `name:"json" help:"Print the API's data as it is."`
+	Common
+	Status      string `enum:",LIVE,IDLE,INVOKED,ERRORED" default:"" placeholder:"STATUS" help:"Only LIVE, IDLE, INVOKED or ERRORED."`
+	Independent bool   `help:"Only livestreams without a meeting."`
+	Range
+	OldestFirst bool `help:"Oldest first (unset: newest first)."`
+	Page        int  `default:"1" placeholder:"N" help:"Which page of 100 (${default})."`
 }
 
 // Help implements kong.HelpProvider.
 func (LivestreamListCmd) Help() string {
-	return "Example:\n\n  tally livestream list --status LIVE"
+	return `--from and --to select by the time of creation.
+
+Example:
+
+  tally livestream list --status LIVE`
 }
 
 // Run implements the command.
 func (c *LivestreamListCmd) Run(ctx context.Context, s *Streams) error {
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
 	query := url.Values{"per_page": {"100"}, "page_no": {strconv.Itoa(c.Page)}}
 	if c.Status != "" {
 		query.Set("status", c.Status)
 	}
-	var data struct {
-		Livestreams []Livestream `json:"livestreams"`
+	if c.Independent {
+		query.Set("exclude_meetings", "true")
 	}
-	raw, err := api.do(ctx, http.MethodGet, "livestreams?"+query.Encode(), nil, &data)
-	if err != nil {
+	if c.OldestFirst {
+		query.Set("sort_order", "ASC")
+	}
+	if err := c.Range.set(query, time.Now()); err != nil {
 		return err
 	}
-	if c.JSON {
-		return s.JSON(raw)
-	}
-	if len(data.Livestreams) == 0 {
-		s.Printf("none; make one with `tally livestream create NAME`\n")
-		return nil
-	}
-	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSTATUS\tNAME\tWATCH")
-	for _, l := range data.Livestreams {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.ID, l.Status, printable(l.Name), l.WatchURL())
-	}
-	return w.Flush()
+	get := below(http.MethodGet, "livestreams?"+query.Encode(), nil)
+	return answer(ctx, s, c.Common, get, func(page livestreamPage, p Paging) error {
+		var rows [][]string
+		for _, l := range page.Items {
+			status := l.Status
+			if l.Disabled {
+				status += " disabled"
+			}
+			rows = append(rows, []string{l.ID, status, l.Name, when(l.CreatedAt), l.WatchURL()})
+		}
+		return s.list("ID|STATUS|NAME|CREATED|WATCH", rows, p, "none; make one with `tally livestream create NAME`")
+	})
 }
 
 // LivestreamShowCmd is `tally livestream show`.
 type LivestreamShowCmd struct {
-	APIFlags
-	ID   string `arg:"" help:"The livestream's id."`
-	JSON bool   `name:"json" help:"Print the API's data as it is."`
+	Common
+	ID string `arg:"" help:"The livestream's id."`
 }
 
 // Help implements kong.HelpProvider.
@@ -67,97 +82,68 @@ func (LivestreamShowCmd) Help() string {
 	return "Example:\n\n  tally livestream show 5c1c2d3e-0000-4000-8000-000000000000"
 }
 
+// A livestreamDetail is a livestream and its newest session.
+type livestreamDetail struct {
+	Livestream Livestream `json:"livestream"`
+	Session    *Session   `json:"session"` // nil: never on air
+}
+
 // Run implements the command.
 func (c *LivestreamShowCmd) Run(ctx context.Context, s *Streams) error {
-	api, err := c.client()
-	if err != nil {
-		return err
+	get := below(http.MethodGet, livestreamPath(c.ID)+withTally, nil)
+	return answer(ctx, s, c.Common, get, func(d livestreamDetail, _ Paging) error {
+		printLivestream(s, d.Livestream)
+		if d.Session != nil {
+			s.Printf("newest session\n")
+			printSession(s, *d.Session)
+		}
+		return nil
+	})
+}
+
+// printLivestream prints one livestream in full.
+func printLivestream(s *Streams, l Livestream) {
+	s.Printf("%s  %s\n", l.Status, cmpOr(printable(l.Name), "(no name)"))
+	s.field("id", l.ID)
+	if l.MeetingID != "" {
+		s.field("meeting", l.MeetingID)
 	}
-	var data struct {
-		Livestream Livestream `json:"livestream"`
-		Session    *Session   `json:"session"`
+	if l.Disabled {
+		s.field("disabled", "yes: no encoder is let in until `tally livestream enable`")
 	}
-	raw, err := api.do(ctx, http.MethodGet, "livestreams/"+url.PathEscape(c.ID), nil, &data)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return s.JSON(raw)
-	}
-	l := data.Livestream
-	s.Printf("%s  %s\n", l.Status, printable(l.Name))
-	s.Printf("  id           %s\n", l.ID)
 	printEncoder(s, l)
-	if data.Session != nil {
-		s.Printf("newest session\n")
-		printSession(s, *data.Session)
+	if l.CreatedAt != nil {
+		s.field("created", whenExactly(l.CreatedAt))
 	}
-	return nil
-}
-
-// SessionShowCmd is `tally session show`.
-type SessionShowCmd struct {
-	APIFlags
-	ID   string `arg:"" help:"The session's id."`
-	JSON bool   `name:"json" help:"Print the API's data as it is."`
-}
-
-// Help implements kong.HelpProvider.
-func (SessionShowCmd) Help() string {
-	return "Example:\n\n  tally session show 5c1c2d3e-0000-4000-8000-000000000000 --json"
-}
-
-// Run implements the command.
-func (c *SessionShowCmd) Run(ctx context.Context, s *Streams) error {
-	api, err := c.client()
-	if err != nil {
-		return err
+	if l.Tally == nil {
+		return
 	}
-	var session Session
-	raw, err := api.do(ctx, http.MethodGet, "livestreams/sessions/"+url.PathEscape(c.ID), nil, &session)
-	if err != nil {
-		return err
+	if len(l.Tally.Settings) > 0 {
+		s.field("settings", settingsText(l.Tally.Settings))
 	}
-	if c.JSON {
-		return s.JSON(raw)
+	if at := l.Tally.RefuseUntil; at != nil && at.After(time.Now()) {
+		s.field("key refused", "until "+whenExactly(at))
 	}
-	printSession(s, session)
-	return nil
 }
 
 // printEncoder prints what an encoder and a viewer need.
 func printEncoder(s *Streams, l Livestream) {
-	s.Printf("  Server       %s\n", l.IngestServer)
-	s.Printf("  Stream Key   %s\n", l.StreamKey)
-	s.Printf("  watch        %s\n", l.WatchURL())
-	s.Printf("  HLS          %s\n", l.PlaybackURL)
+	s.field("Server", l.IngestServer)
+	s.field("Stream Key", l.StreamKey)
+	s.field("watch", l.WatchURL())
+	s.field("HLS", l.PlaybackURL)
 }
 
-func printSession(s *Streams, v Session) {
-	s.Printf("  id           %s\n", v.ID)
-	s.Printf("  invoked      %s\n", when(v.InvokedTime))
-	s.Printf("  started      %s\n", when(v.StartedTime))
-	s.Printf("  stopped      %s\n", when(v.StoppedTime))
-	s.Printf("  ingest       %.0f s\n", float64(v.IngestSeconds))
-	s.Printf("  viewed       %.0f s\n", float64(v.ViewerSeconds))
-	if v.ErrMessage != "" {
-		s.Printf("  error        %s\n", printable(v.ErrMessage))
+// settingsText is "reconnect window 60 s, damping 30 s".
+func settingsText(settings map[string]any) string {
+	var parts []string
+	for name, value := range settings {
+		text := fmt.Sprint(value)
+		if label, found := strings.CutSuffix(name, "_seconds"); found {
+			name, text = label, text+" s"
+		}
+		parts = append(parts, strings.ReplaceAll(name, "_", " ")+" "+text)
 	}
-}
-
-func when(t *time.Time) string {
-	if t == nil || t.IsZero() {
-		return "-"
-	}
-	return t.Format(time.RFC3339)
-}
-
-// printable makes other people's text safe for a terminal: what is no plain
-// character is shown as its escape.
-func printable(text string) string {
-	quoted := strconv.Quote(text)
-	if quoted == `"`+text+`"` {
-		return text
-	}
-	return quoted
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
 }

@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// SessionListCmd is `tally session list`.
+type SessionListCmd struct {
+	Common
+	Livestream string `arg:"" help:"The livestream's id."`
+	Page       int    `default:"1" placeholder:"N" help:"Which page of 100 (${default})."`
+}
+
+// Help implements kong.HelpProvider.
+func (SessionListCmd) Help() string {
+	return "Example:\n\n  tally session list 5c1c2d3e-0000-4000-8000-000000000000"
+}
+
+// Run implements the command.
+func (c *SessionListCmd) Run(ctx context.Context, s *Streams) error {
+	get := below(http.MethodGet, fmt.Sprintf("%s%s&per_page=100&page_no=%d", livestreamPath(c.Livestream), withTally, c.Page), nil)
+	type data struct {
+		Sessions []Session `json:"sessions"`
+	}
+	return answer(ctx, s, c.Common, get, func(d data, p Paging) error {
+		var rows [][]string
+		for _, v := range d.Sessions {
+			state := "closed"
+			if v.StoppedTime == nil {
+				state = "open"
+			}
+			peak := "-"
+			if v.Tally != nil {
+				state = cmpOr(v.Tally.Health, state)
+				peak = strconv.Itoa(v.Tally.PeakViewers)
+			}
+			rows = append(rows, []string{v.ID, state, when(v.InvokedTime), when(v.StoppedTime),
+				span(v.IngestSeconds), span(v.ViewerSeconds), peak, v.ErrMessage})
+		}
+		return s.list("ID|STATE|BEGAN|ENDED|INGEST|VIEWED|PEAK|ERROR", rows, p, "none; this livestream was never on air")
+	})
+}
+
+// SessionShowCmd is `tally session show`.
+type SessionShowCmd struct {
+	Common
+	ID string `arg:"" help:"The session's id."`
+}
+
+// Help implements kong.HelpProvider.
+func (SessionShowCmd) Help() string {
+	return "Example:\n\n  tally session show 5c1c2d3e-0000-4000-8000-000000000000 --json"
+}
+
+// Run implements the command.
+func (c *SessionShowCmd) Run(ctx context.Context, s *Streams) error {
+	get := below(http.MethodGet, "livestreams/sessions/"+url.PathEscape(c.ID)+withTally, nil)
+	return answer(ctx, s, c.Common, get, func(v Session, _ Paging) error {
+		printSession(s, v)
+		return nil
+	})
+}
+
+// printSession prints one session in full.
+func printSession(s *Streams, v Session) {
+	s.field("id", v.ID)
+	s.field("invoked", whenExactly(v.InvokedTime))
+	s.field("started", whenExactly(v.StartedTime))
+	s.field("stopped", whenExactly(v.StoppedTime))
+	s.field("ingest", span(v.IngestSeconds))
+	s.field("viewed", span(v.ViewerSeconds))
+	if t := v.Tally; t != nil {
+		if t.Health != "" {
+			s.field("health", t.Health)
+			s.field("viewers", strconv.Itoa(t.Viewers))
+		}
+		s.field("peak viewers", strconv.Itoa(t.PeakViewers))
+		if t.Encoder != "" || t.Remote != "" {
+			s.field("encoder", cmpOr(t.Encoder, "unnamed")+" at "+cmpOr(t.Remote, "an unknown address"))
+		}
+		if t.Health == "reconnecting" || t.Health == "awaiting" {
+			s.field("ends", whenExactly(t.Deadline)+" unless the encoder comes")
+		}
+	}
+	if v.ErrMessage != "" {
+		s.field("error", v.ErrMessage)
+	}
+}
