@@ -302,6 +302,64 @@ func TestSecondPublisher(t *testing.T) {
 	})
 }
 
+// TestPublisherPolicies: what becomes of a second publisher while the first
+// one is healthy, stale, and gone.
+func TestPublisherPolicies(t *testing.T) {
+	for _, c := range []struct {
+		policy         livestream.Policy
+		healthy, stale error // nil: takes over
+		within         time.Duration
+	}{
+		{livestream.ReplaceIfStale, livestream.ErrBusy, nil, holdLimit},
+		{livestream.Reject, livestream.ErrBusy, livestream.ErrBusy, 0},
+		{livestream.Replace, nil, nil, 0},
+	} {
+		t.Run(string(c.policy), func(t *testing.T) {
+			inBubble(t, func(h *harness) {
+				if _, err := h.m.Configure(h.Context(), h.l.ID, livestream.Change{Publisher: &c.policy}); err != nil {
+					h.Fatal(err)
+				}
+				p := h.publish()
+				p.send(3 * time.Second)
+				newcomer := func(when string, want error) *Publication {
+					h.Helper()
+					asked := time.Now()
+					n, err := h.m.Publish(h.Context(), Request{Key: h.l.StreamKey, Remote: "198.51.100.1:1"})
+					if !errors.Is(err, want) || time.Since(asked) > c.within {
+						h.Errorf("%s: %v after %v, want %v within %v", when, err, time.Since(asked), want, c.within)
+					}
+					return n
+				}
+				stop := make(chan struct{})
+				go func() { // the first goes on until it is told to stop, or cut
+					defer close(stop)
+					p.send(3 * time.Second)
+				}()
+				n := newcomer("healthy", c.healthy)
+				if cut := p.Context().Err() != nil; cut != (c.healthy == nil) {
+					h.Errorf("the first was cut: %v", cut)
+				}
+				<-stop
+				if n != nil {
+					p = n
+					p.send(time.Second)
+				}
+				time.Sleep(2500 * time.Millisecond)
+				if n = newcomer("stale", c.stale); n != nil {
+					p = n
+					p.send(time.Second)
+				}
+				p.Lose(io.EOF)
+				h.expect("gone", "LIVE RECONNECTING")
+				newcomer("gone", nil)
+				if s := h.expect("back", "LIVE"); s.ID != h.record().Session.ID || len(h.outs) != 1 {
+					h.Error("all of it must be one session")
+				}
+			})
+		})
+	}
+}
+
 func TestStop(t *testing.T) {
 	inBubble(t, func(h *harness) {
 		if _, err := h.m.Stop(h.Context(), h.l.ID); !errors.Is(err, livestream.ErrNotActive) {

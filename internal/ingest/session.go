@@ -156,7 +156,12 @@ func (s *session) accept(req Request, reply chan<- accepted) {
 		reply <- accepted{err: livestream.ErrStopping}
 		return
 	}
-	if p := s.pub; p != nil && p.silence() < IntervalGap {
+	policy := s.rec.Livestream.Settings.Publisher
+	if s.pub != nil && policy == livestream.Reject {
+		reply <- accepted{err: livestream.ErrBusy}
+		return
+	}
+	if p := s.pub; p != nil && p.silence() < IntervalGap && policy != livestream.Replace {
 		if len(s.held) > 0 {
 			reply <- accepted{err: livestream.ErrBusy}
 			return

@@ -100,7 +100,7 @@ const BootGrace = 15 * time.Second
 // Apply returns the record as it stands after e, and the facts that tell of
 // it. It does no I/O and reads no clock. An event that does not fit yields
 // ErrTransition, one of an older publish ErrStale, a publish that is refused
-// ErrDisabled, ErrDamped, ErrNotStarted, a deletion while on air ErrOpen,
+// ErrDisabled, ErrDamped, ErrFailing, ErrDefended, ErrNotStarted, a deletion while on air ErrOpen,
 // whatever is asked of a deleted livestream ErrNotFound; then r is returned
 // unchanged.
 func (r Record) Apply(e Event) (Record, []Fact, error) {
@@ -140,6 +140,7 @@ func (r Record) Apply(e Event) (Record, []Fact, error) {
 	s.Phase = to
 	at := notBefore(e.At, s.UpdatedAt)
 	r.move(&s, from, e, at)
+	r.Livestream.damp(from, e, s, at)
 	s.UpdatedAt = at
 	r.Livestream.UpdatedAt = notBefore(at, r.Livestream.UpdatedAt)
 	r.Session = s
@@ -167,7 +168,12 @@ func (r Record) mayPublish(e Event) error {
 	case l.Disabled:
 		return ErrDisabled
 	case e.At.Before(l.RefuseUntil):
+		if r.Session.Phase == Failed {
+			return ErrFailing
+		}
 		return ErrDamped
+	case e.At.Before(l.DefendUntil) && r.Session.Phase.Connected():
+		return ErrDefended
 	case l.MeetingID != "" && !r.Session.Phase.Open():
 		return ErrNotStarted
 	}
@@ -183,7 +189,7 @@ func (r Record) begin(e Event) (Record, Session) {
 	}
 	l.Run.EndsAt = time.Time{}
 	if e.Kind == Start {
-		l.RefuseUntil = time.Time{} // asked for again by its owner
+		l.forgive()
 	}
 	at := notBefore(e.At, l.CreatedAt)
 	return r, Session{ID: e.NewID, LivestreamID: l.ID, CreatedAt: at, InvokedAt: at, UpdatedAt: at}
@@ -272,7 +278,7 @@ func (r *Record) close(s *Session, from Phase, e Event, at time.Time) {
 	case Unpublish:
 		l.Run.EndsAt = at.Add(l.Settings.EndlistDelay)
 	case Stop:
-		l.RefuseUntil = at.Add(l.Settings.Damping)
+		l.RefuseUntil = l.Settings.dampedUntil(at)
 	case Expire:
 		s.expire(from, l.Settings)
 	case Fail, Lose:
@@ -311,7 +317,7 @@ func (s *Session) expire(from Phase, set Settings) {
 func (r Record) configure(e Event) Record {
 	at := notBefore(e.At, r.Livestream.UpdatedAt)
 	before := r.Livestream.Settings
-	r.Livestream = e.Change.apply(r.Livestream)
+	r.Livestream = e.Change.Apply(r.Livestream)
 	r.Livestream.UpdatedAt = at
 	var longer time.Duration
 	switch set := r.Livestream.Settings; r.Session.Phase {
@@ -357,7 +363,7 @@ func (r Record) switchTo(e Event) (Record, []Fact, error) {
 	switch e.Kind {
 	case Enable:
 		r.Livestream.Disabled = false
-		r.Livestream.RefuseUntil = time.Time{}
+		r.Livestream.forgive()
 	case Disable:
 		r.Livestream.Disabled = true
 	case ResetKey:

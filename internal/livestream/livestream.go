@@ -45,9 +45,14 @@ type Livestream struct {
 	// Epoch counts accepted publishes over the livestream's life. Each publish
 	// raises it by one conditional update; what carries an older one is ignored.
 	Epoch int64
-	// RefuseUntil: after a stop the key is refused until then, so that an
-	// encoder does not bounce back. Zero: not refused.
+	// RefuseUntil: after a stop, and after three sessions in a row that were
+	// never playable, the key is refused until then. Zero: not refused.
 	RefuseUntil time.Time
+	// DefendUntil: after three takeovers in short time a publisher that is
+	// connected is not taken over from until then. Zero: it may be.
+	DefendUntil time.Time
+	Takeovers   Lately
+	Failures    Lately // of sessions that were never playable
 	// LongestGOP of the last session that was playable; it chooses the next
 	// run's target duration. Zero: never measured.
 	LongestGOP time.Duration
@@ -57,9 +62,10 @@ type Livestream struct {
 // Settings are what a livestream may have otherwise than the server's defaults.
 type Settings struct {
 	ReconnectWindow time.Duration // 0 to 1800 s, whole seconds; DefaultSettings has 60 s
-	Damping         time.Duration // how long the key is refused after a stop; 0 to 300 s
+	Damping         time.Duration // how long the key is refused after a stop, three takeovers, three failures; 0 to 300 s
 	AwaitEncoder    time.Duration // how long a started meeting waits; 1 min to 24 h
 	EndlistDelay    time.Duration // how long the playlist outlives a clean end; 0 to 600 s
+	Publisher       Policy        // what becomes of a second publisher; "" is ReplaceIfStale
 }
 
 // DefaultSettings are those of design section 3.
@@ -68,6 +74,7 @@ var DefaultSettings = Settings{
 	Damping:         30 * time.Second,
 	AwaitEncoder:    30 * time.Minute,
 	EndlistDelay:    10 * time.Second,
+	Publisher:       ReplaceIfStale,
 }
 
 // A Change is what may be changed of a livestream. What is not set stays.
@@ -80,12 +87,16 @@ type Change struct {
 	Damping         *time.Duration
 	AwaitEncoder    *time.Duration
 	EndlistDelay    *time.Duration
+	Publisher       *Policy
 }
 
 // Apply returns l with what c sets. The values were checked by who made c.
 func (c Change) Apply(l Livestream) Livestream {
 	if c.SetName {
 		l.Name, l.HasName = c.Name, c.HasName
+	}
+	if c.Publisher != nil {
+		l.Settings.Publisher = *c.Publisher
 	}
 	for _, f := range []struct {
 		to   *time.Duration

@@ -16,6 +16,8 @@ var (
 	ErrDisabled   = errors.New("livestream is disabled")
 	ErrBusy       = errors.New("livestream has a publisher")
 	ErrDamped     = errors.New("stream key is refused for a while after a stop")
+	ErrFailing    = errors.New("stream key is refused for a while after three publishes that were never playable")
+	ErrDefended   = errors.New("publisher is not taken over from for a while after three takeovers")
 	ErrNotStarted = errors.New("the meeting's livestream was not started")
 	ErrAlreadyOn  = errors.New("a livestream is already active for the meeting")
 	ErrNotActive  = errors.New("nothing is active")
@@ -239,6 +241,8 @@ type Store interface {
 	// Secret returns the server's own secret of that name (32 random bytes),
 	// creating it on first use: viewer ids are signed with one.
 	Secret(ctx context.Context, name string) ([]byte, error)
+
+	WebhookStore
 
 	// Ping reports whether the store can be read and written.
 	Ping(ctx context.Context) error

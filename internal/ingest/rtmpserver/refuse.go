@@ -19,6 +19,8 @@ var refusals = []struct {
 	{livestream.ErrNotFound, rtmp.PublishDenied, "no livestream has this stream key; copy the key again, without spaces"},
 	{livestream.ErrDisabled, rtmp.PublishDenied, "the livestream is disabled; enable it through the API, then start the encoder again"},
 	{livestream.ErrDamped, rtmp.PublishDenied, "the livestream was stopped a moment ago and refuses its key for a while (30 s unless set otherwise); start the encoder again then"},
+	{livestream.ErrFailing, rtmp.PublishDenied, "three publishes in a minute failed before anything could be played, so the key is refused for a while (30 s unless set otherwise); correct what err_message says, then start the encoder again"},
+	{livestream.ErrDefended, rtmp.PublishDenied, "encoders take this stream key from each other, so the one on air keeps it for a while (30 s unless set otherwise); stop the other one, or give it a livestream of its own"},
 	{livestream.ErrNotStarted, rtmp.PublishDenied, "the meeting's livestream is not started; start it through the API, then start the encoder"},
 	{livestream.ErrBusy, rtmp.PublishBadName, "another encoder is publishing with this stream key; stop that one first"},
 	{errPublishing, rtmp.PublishBadName, "this connection is publishing already; open another one"},

@@ -13,7 +13,7 @@ import (
 // testOneLivestream lets 64 publishers ask at once: each is a publish of its
 // own, in one session.
 func testOneLivestream(t *testing.T, f *fixture) {
-	l := f.create(t)
+	l := f.undamped(t)
 	const n = 64
 	epochs := make([]int64, n)
 	sessions := make([]string, n)
@@ -51,7 +51,7 @@ func testOneLivestream(t *testing.T, f *fixture) {
 func testManyLivestreams(t *testing.T, f *fixture) {
 	var ls [16]livestream.Livestream
 	for i := range ls {
-		ls[i] = f.create(t)
+		ls[i] = f.undamped(t)
 	}
 	allowed := func(err error) bool {
 		for _, e := range []error{nil, livestream.ErrStale, livestream.ErrTransition, livestream.ErrDamped} {

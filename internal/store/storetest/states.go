@@ -68,7 +68,8 @@ func drawEvent(rt *rapid.T, m livestream.Record, now time.Time) livestream.Event
 	}
 	if e.Kind == livestream.Configure {
 		window := time.Duration(rapid.IntRange(0, 9).Draw(rt, "new window")) * time.Second
-		e.Change = livestream.Change{SetName: true, Name: rapid.SampledFrom([]string{"", "new"}).Draw(rt, "name"),
+		policy := rapid.SampledFrom(livestream.Policies).Draw(rt, "policy")
+		e.Change = livestream.Change{Publisher: &policy, SetName: true, Name: rapid.SampledFrom([]string{"", "new"}).Draw(rt, "name"),
 			HasName: rapid.Bool().Draw(rt, "named"), ReconnectWindow: &window, Damping: &window}
 		if !e.Change.HasName {
 			e.Change.Name = ""
@@ -195,7 +196,7 @@ func testDelete(t *testing.T, f *fixture) {
 func second[T any](_ T, err error) error { return err }
 
 func testTimeline(t *testing.T, f *fixture) {
-	l := f.create(t)
+	l := f.undamped(t)
 	r := f.advance(t, l.ID, publish(l, at(0)))
 	for range 30 { // all in one millisecond
 		r = f.advance(t, l.ID, publish(l, at(0)))

@@ -105,6 +105,15 @@ func (f *fixture) create(t *testing.T) livestream.Livestream {
 	return l
 }
 
+// undamped makes a livestream whose key is never refused for a while.
+func (f *fixture) undamped(t *testing.T) livestream.Livestream {
+	t.Helper()
+	l := newLivestream(here, start)
+	l.Settings.Damping = 0
+	must(t, f.CreateLivestream(ctx, l))
+	return l
+}
+
 func publish(l livestream.Livestream, when time.Time) livestream.Event {
 	return livestream.Event{
 		Kind: livestream.Publish, At: when, NewID: livestream.NewUUID(), NewRun: livestream.NewRunID(),
