@@ -32,6 +32,8 @@ type Store struct {
 	w     *writer
 	now   func() time.Time
 
+	queued *wakeList // webhooks with something to deliver
+
 	written map[string]runFigures // by session id; owned by the writer's goroutine, like sweptAt
 	sweptAt time.Time
 
@@ -64,7 +66,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		path: path, lock: lock, now: time.Now, written: map[string]runFigures{},
+		path: path, lock: lock, now: time.Now, queued: newWakeList(), written: map[string]runFigures{},
 		records:   newCache[string, livestream.Record](cachedRecords),
 		playbacks: newCache[string, string](cachedRecords),
 		apps:      newCache[livestream.Scope, livestream.App](cachedApps),
