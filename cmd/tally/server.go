@@ -245,6 +245,10 @@ func (s *server) shutdown(stopServing context.CancelFunc) {
 			h.Close()
 		}
 	}
+	// What was delivered after the manager wrote its last figures.
+	if err := s.store.Checkpoint(ctx, nil, s.counter.Windows()); err != nil {
+		s.log.Error("the last viewer seconds could not be written", "err", err)
+	}
 	stopServing()
 }
 
