@@ -7,7 +7,7 @@
 // a restart. Commands (start, stop) go through [Control]. Handlers return
 // errors; one table in errors.go turns them into HTTP.
 //
-// One request walks: ServeHTTP (headers) → serve (route) → authorize (401, 403)
+// One request walks: ServeHTTP (headers) → serve (route) → authorize (401, 429, 403)
 // → findApp (404) → handler (404, 400, answer). The hot path,
 // active-livestream-session, is in active.go and builds its JSON by hand.
 package api
@@ -39,6 +39,7 @@ type Store interface {
 	CreateMeeting(ctx context.Context, m livestream.Meeting) error
 	Meeting(ctx context.Context, s livestream.Scope, id string) (livestream.Meeting, error)
 	App(ctx context.Context, s livestream.Scope) (livestream.App, error)
+	Created(ctx context.Context, request [32]byte, retry int, since time.Time) (id string, err error)
 }
 
 // Control carries commands to whoever owns the livestream. Both return the
@@ -69,8 +70,15 @@ type Config struct {
 	RTMPSPort int // 0: no RTMPS
 
 	// TrustedProxies may say by X-Forwarded-Proto and X-Forwarded-Host how
-	// their client reached them.
+	// their client reached them, and by X-Forwarded-For who it was.
 	TrustedProxies []netip.Prefix
+
+	// RateLimit is how many requests a token may make in 5 minutes, and
+	// AddressRateLimit how many may come from one client address, whatever their
+	// token. 0: any number.
+	RateLimit        int
+	AddressRateLimit int
+	AccessLog        AccessLog // "": LogChanges
 
 	Logger *slog.Logger     // nil: nothing is logged
 	Now    func() time.Time // nil: time.Now
@@ -79,7 +87,12 @@ type Config struct {
 // server is the handler behind New.
 type server struct {
 	Config
-	tree     *node
+	tree *node
+
+	perToken   *limiter[string]     // by token id
+	perAddress *limiter[netip.Addr] // by client address, IPv6 by /64
+	under      underWay             // creations
+
 	ids      string // first part of every request id, new with each start
 	requests atomic.Uint64
 }
@@ -99,7 +112,14 @@ func New(c Config) http.Handler {
 	}
 	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
 	c.IngestURL = ingestBase(c.IngestURL)
-	return &server{Config: c, tree: newTree(routes), ids: rand.Text()[:12] + "-"}
+	if c.AccessLog == "" {
+		c.AccessLog = LogChanges
+	}
+	return &server{
+		Config: c, tree: newTree(routes), ids: rand.Text()[:12] + "-",
+		perToken:   newLimiter[string](c.RateLimit),
+		perAddress: newLimiter[netip.Addr](c.AddressRateLimit),
+	}
 }
 
 var (
@@ -116,7 +136,18 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h["Cache-Control"] = noStore
 	h["X-Request-Id"] = []string{s.ids + strconv.FormatUint(s.requests.Add(1), 36)}
 
-	if err := s.serve(w, r); err != nil {
-		s.fail(w, r, err)
+	a := answers.Get().(*answer)
+	*a = answer{ResponseWriter: w, began: time.Now(), client: s.client(r), status: http.StatusOK}
+	// Counted before anything is known of the request, so that a wrong token
+	// counts too.
+	err := s.perAddress.take(perSubscriber(a.client))
+	if err == nil {
+		err = s.serve(a, r)
 	}
+	if err != nil {
+		s.fail(a, r, err)
+	}
+	s.logAnswer(a, r)
+	a.ResponseWriter = nil
+	answers.Put(a)
 }

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -32,7 +33,7 @@ func BenchmarkActive(b *testing.B) {
 	store, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "tally.db"))
 	must(b, err)
 	defer store.Close()
-	ids, token := fill(b, store)
+	ids, token := fill(b, store, stored)
 	ours := httptest.NewServer(api.New(api.Config{Store: store, Auth: &auth.Authenticator{Store: store}}))
 	defer ours.Close()
 
@@ -74,8 +75,54 @@ func BenchmarkActive(b *testing.B) {
 	b.ReportMetric(rate(took[1])/rate(took[0]), "ratio")
 }
 
+// BenchmarkActiveHandler is what a request costs without connection and client,
+// with what a server has on by default: the access log for what changes or
+// fails, and both rate limits. Off is the same without them.
+//
+//	go test ./internal/api -run - -bench ActiveHandler
+func BenchmarkActiveHandler(b *testing.B) {
+	store, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "tally.db"))
+	must(b, err)
+	defer store.Close()
+	ids, token := fill(b, store, 1000)
+	for _, c := range []struct {
+		name   string
+		config api.Config
+	}{
+		{"off", api.Config{AccessLog: api.LogOff}},
+		{"default", api.Config{RateLimit: 1 << 40, AddressRateLimit: 1 << 40}}, // as counted, but never reached
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			c.config.Store, c.config.Auth = store, &auth.Authenticator{Store: store}
+			c.config.Logger = slog.New(slog.NewJSONHandler(io.Discard, nil))
+			h := api.New(c.config)
+			r := httptest.NewRequest("GET", "/client/v4"+base+"/livestreams/"+ids[0]+"/active-livestream-session", nil)
+			r.Header.Set("Authorization", "Bearer "+token)
+			w := &discard{header: http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.header)
+				w.status = 200
+				if h.ServeHTTP(w, r); w.status != 200 {
+					b.Fatal(w.status)
+				}
+			}
+		})
+	}
+}
+
+// discard is a ResponseWriter that costs nothing.
+type discard struct {
+	header http.Header
+	status int
+}
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discard) WriteHeader(status int)      { d.status = status }
+
 // fill stores livestreams of which a thousand are awaiting an encoder.
-func fill(b *testing.B, store *sqlite.Store) (active []string, token string) {
+func fill(b *testing.B, store *sqlite.Store, stored int64) (active []string, token string) {
 	b.Helper()
 	now := time.Now()
 	scope := livestream.Scope{AccountID: "acc", AppID: "app"}

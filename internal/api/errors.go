@@ -31,6 +31,7 @@ var statuses = []struct {
 	{errForbidden, http.StatusForbidden},
 	{errNoRoute, http.StatusNotFound},
 	{errMethod, http.StatusMethodNotAllowed},
+	{errLimited, http.StatusTooManyRequests},
 	{input.ErrTooLarge, http.StatusRequestEntityTooLarge},
 	{input.ErrInvalid, http.StatusBadRequest},
 	{livestream.ErrNotFound, http.StatusNotFound},
@@ -43,6 +44,8 @@ var statuses = []struct {
 	{livestream.ErrNotStarted, http.StatusBadRequest},
 	{livestream.ErrTransition, http.StatusBadRequest},
 	{livestream.ErrExists, http.StatusBadRequest},
+	{livestream.ErrOpen, http.StatusBadRequest},
+	{livestream.ErrLastToken, http.StatusBadRequest},
 	{livestream.ErrStopping, http.StatusServiceUnavailable},
 	{context.Canceled, http.StatusServiceUnavailable}, // the client left, or we stop
 	{context.DeadlineExceeded, http.StatusServiceUnavailable},
@@ -110,6 +113,10 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", "Bearer")
+	case http.StatusTooManyRequests:
+		var l limited
+		errors.As(err, &l)
+		h.Set("Retry-After", l.seconds())
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	case http.StatusInternalServerError:
@@ -156,6 +163,8 @@ func entriesOf(err error, status int, path, allow string) []errorEntry {
 			errorEntry{Code: codeNoURI, Message: "No route for that URI"})
 	case status == http.StatusMethodNotAllowed:
 		return one(status, "METHOD_NOT_ALLOWED: this path takes %s", allow)
+	case status == http.StatusTooManyRequests:
+		return one(status, "TOO_MANY_REQUESTS: more than the server takes from one token or address in 5 minutes; Retry-After says when to go on")
 	case status == http.StatusRequestEntityTooLarge:
 		return one(status, "PAYLOAD_TOO_LARGE: the body may have %d bytes", input.MaxBody)
 	case status == http.StatusServiceUnavailable:

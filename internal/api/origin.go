@@ -3,9 +3,7 @@ package api
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -52,7 +50,7 @@ func (s *server) reachedAs(r *http.Request) (scheme, host string) {
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	if len(s.TrustedProxies) > 0 && s.trusts(r.RemoteAddr) {
+	if len(s.TrustedProxies) > 0 && s.trusts(addressOf(r.RemoteAddr)) {
 		if p := last(r.Header.Get("X-Forwarded-Proto")); p == "http" || p == "https" {
 			scheme = p
 		}
@@ -67,15 +65,6 @@ func (s *server) reachedAs(r *http.Request) (scheme, host string) {
 		}
 	}
 	return scheme, host
-}
-
-func (s *server) trusts(remote string) bool {
-	peer, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return false
-	}
-	a := peer.Addr().Unmap()
-	return slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // last is the last of a comma-separated list: what the nearest proxy said.

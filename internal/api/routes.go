@@ -70,7 +70,7 @@ func (rq *request) PathValue(name string) string {
 
 // serve picks the method, checks the token and the app, and runs the handler.
 // net/http drops the body of an answer to HEAD.
-func (s *server) serve(w http.ResponseWriter, r *http.Request) error {
+func (s *server) serve(w *answer, r *http.Request) error {
 	e, values := s.tree.find(r.URL)
 	if e == nil {
 		return errNoRoute
@@ -91,16 +91,19 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	rq := &request{Request: r, end: e, values: values}
 	rq.AccountID, rq.AppID = rq.PathValue("account_id"), rq.PathValue("app_id")
-	if err := s.authorize(rq, rt.need); err != nil {
+	err := s.authorize(rq, rt.need)
+	w.tokenID = rq.who.TokenID
+	if err != nil {
 		return err
 	}
 	if err := s.findApp(rq); err != nil {
 		return err
 	}
-	return rt.handle(s, w, rq)
+	return s.do(w, rq, rt)
 }
 
-// authorize checks the token (401) and what it may do here (403). Account and
+// authorize checks the token (401), how often it comes (429), and what it may do
+// here (403). Account and
 // app are compared, never looked up, so a foreign one answers like one that
 // does not exist.
 func (s *server) authorize(rq *request, need auth.Permission) error {
@@ -115,10 +118,13 @@ func (s *server) authorize(rq *request, need auth.Permission) error {
 	if err != nil {
 		return err
 	}
+	rq.who = who
+	if err := s.perToken.take(who.TokenID); err != nil {
+		return err
+	}
 	if !who.Allows(rq.Scope, need) {
 		return errForbidden
 	}
-	rq.who = who
 	return nil
 }
 

@@ -80,20 +80,44 @@ type Object struct {
 // ReadBody reads a request's body, which is one JSON object or nothing at all:
 // clients send none, none with a content type, and {} (contract 3.5).
 func ReadBody(w http.ResponseWriter, r *http.Request) (Object, error) {
+	data, err := ReadAll(w, r)
+	if err != nil {
+		return Object{}, err
+	}
+	return ParseObject(data)
+}
+
+// ReadAll reads a request's body as it is: ErrTooLarge, or Faults when it does
+// not arrive whole. A body that yields one of these errors passes it on.
+func ReadAll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
-		return ParseObject(nil)
+		return nil, nil
 	}
 	// Not every ResponseWriter has deadlines; then the server's own must do.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	data, err := io.ReadAll(http.MaxBytesReader(inmost(w), r.Body, MaxBody))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return Object{}, ErrTooLarge
+		return nil, ErrTooLarge
+	case errors.Is(err, ErrTooLarge), errors.Is(err, ErrInvalid):
+		return nil, err
 	case err != nil:
-		return Object{}, invalid("the body ended early")
+		return nil, invalid("the body ended early")
 	}
-	return ParseObject(data)
+	return data, nil
+}
+
+// inmost is the server's own ResponseWriter: net/http closes the connection of
+// a body that is too large only when it is told by that.
+func inmost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = outer.Unwrap()
+	}
 }
 
 // ParseObject reads one JSON object as RFC 8259 writes it, with no freedom:

@@ -1,0 +1,141 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"tally/internal/api/input"
+	"tally/internal/livestream"
+)
+
+// retryWindow is how long after a create its retry is answered with the same
+// object (docs/decisions/0004). The store keeps that long what it needs.
+const retryWindow = 2 * time.Minute
+
+// A creation is what one route creates, and how the object of that id is
+// answered as if it were new. again returns livestream.ErrNotFound when the
+// object is gone; then the request is done as if it were the first.
+type creation struct {
+	what  livestream.Creates
+	again func(s *server, w http.ResponseWriter, rq *request, id string) error
+}
+
+// creations are the POST routes whose retries create nothing twice, by path.
+// Whoever adds one lets the store note what was created in the transaction that
+// creates it, with livestream.CreationOf; the handler does nothing for it.
+var creations = map[string]creation{}
+
+// do runs the handler of rt. A request that creates is known by what it asks
+// for: when its client lost the answer and asks again, with the header that the
+// official clients send then, it is answered with what the first one created,
+// and waits for that while it is still under way.
+func (s *server) do(w http.ResponseWriter, rq *request, rt route) error {
+	c, ok := creations[rt.path]
+	if !ok || rt.method != http.MethodPost {
+		return rt.handle(s, w, rq)
+	}
+	request, ok := identify(w, rq)
+	if !ok {
+		return rt.handle(s, w, rq) // which finds out what is wrong with the body
+	}
+	before, leave := s.under.enter(request)
+	defer leave()
+	if retry, _ := strconv.ParseUint(rq.Header.Get("X-Stainless-Retry-Count"), 10, 31); retry > 0 {
+		if err := wait(rq.Context(), before); err != nil {
+			return err
+		}
+		id, err := s.Store.Created(rq.Context(), request, int(retry), s.Now().Add(-retryWindow))
+		if err == nil {
+			err = c.again(s, w, rq, id)
+		}
+		if !errors.Is(err, livestream.ErrNotFound) {
+			return err
+		}
+	}
+	rq.Request = rq.WithContext(livestream.WithCreation(rq.Context(),
+		livestream.Creation{What: c.what, Request: request, At: s.Now()}))
+	return rt.handle(s, w, rq)
+}
+
+// identify is the SHA-256 of who asks for what. It reads the body and leaves it
+// to be read again. False: it could not be read, or is too large; then reading
+// it again fails in the same way.
+func identify(w http.ResponseWriter, rq *request) (id [sha256.Size]byte, ok bool) {
+	body, err := input.ReadAll(w, rq.Request)
+	if err != nil {
+		rq.Body = io.NopCloser(failing{err})
+		return id, false
+	}
+	if len(body) > 0 {
+		rq.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	h := sha256.New()
+	for _, part := range [][]byte{[]byte(rq.who.TokenID), []byte(rq.Method), []byte(rq.URL.EscapedPath()), body} {
+		var size [8]byte
+		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
+		h.Write(size[:])
+		h.Write(part)
+	}
+	return [sha256.Size]byte(h.Sum(nil)), true
+}
+
+// failing is a body that could not be read.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// underWay knows the creations that are being done. It holds one entry for each
+// request, so what bounds requests bounds it.
+type underWay struct {
+	mu   sync.Mutex
+	ends map[[sha256.Size]byte][]chan struct{} // of equal requests, in the order they came
+}
+
+// enter returns what ends with each equal request that came before and is not
+// done yet. leave says that this one is.
+func (u *underWay) enter(request [sha256.Size]byte) (before []chan struct{}, leave func()) {
+	end := make(chan struct{})
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ends == nil {
+		u.ends = map[[sha256.Size]byte][]chan struct{}{}
+	}
+	before = u.ends[request]
+	u.ends[request] = append(before[:len(before):len(before)], end)
+	return before, func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		close(end)
+		var left []chan struct{} // a new one: others hold the old one
+		for _, c := range u.ends[request] {
+			if c != end {
+				left = append(left, c)
+			}
+		}
+		if len(left) == 0 {
+			delete(u.ends, request)
+			return
+		}
+		u.ends[request] = left
+	}
+}
+
+// wait returns when all have ended, or with ctx's error.
+func wait(ctx context.Context, ends []chan struct{}) error {
+	for _, end := range ends {
+		select {
+		case <-end:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
