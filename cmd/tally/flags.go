@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"tally/internal/api"
 	"tally/internal/cli"
 )
 
@@ -27,6 +28,10 @@ type serverFlags struct {
 	IngestURL string `name:"ingest-url" env:"TALLY_INGEST_URL" placeholder:"URL" help:"What ingest_server is (unset: the API's host and the RTMP port)."`
 
 	TrustedProxies []string `env:"TALLY_TRUSTED_PROXIES" placeholder:"CIDR" help:"Addresses of proxies whose X-Forwarded headers are believed."`
+
+	APIRateLimit        int           `name:"api-rate-limit" env:"TALLY_API_RATE_LIMIT" default:"3500" placeholder:"N" help:"API requests of one token in 5 minutes (${default}; 0: any number)."`
+	APIAddressRateLimit int           `name:"api-address-rate-limit" env:"TALLY_API_ADDRESS_RATE_LIMIT" default:"3500" placeholder:"N" help:"API requests from one client address in 5 minutes, IPv6 by /64 (${default}; 0: any number)."`
+	AccessLog           api.AccessLog `env:"TALLY_ACCESS_LOG" default:"changes" placeholder:"WHICH" help:"API requests in the log: all, changes (whatever is no GET, and every answer from 400 on) or off (${default})."`
 
 	TLSCert string `name:"tls-cert" env:"TALLY_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain for RTMPS."`
 	TLSKey  string `name:"tls-key" env:"TALLY_TLS_KEY" placeholder:"FILE" help:"PEM private key for RTMPS."`
@@ -60,6 +65,14 @@ func (f *serverFlags) check() error {
 		return cli.Usagef("--rtmps-addr needs a certificate: give --tls-cert and --tls-key")
 	case f.RTMPSAddr == "" && f.TLSCert != "":
 		f.RTMPSAddr = ":1936"
+	}
+	if f.APIRateLimit < 0 || f.APIAddressRateLimit < 0 {
+		return cli.Usagef("--api-rate-limit and --api-address-rate-limit must be 0 or more requests in 5 minutes")
+	}
+	switch f.AccessLog {
+	case "", api.LogAll, api.LogChanges, api.LogOff:
+	default:
+		return cli.Usagef("--access-log %q must be all, changes or off", f.AccessLog)
 	}
 	addrs := []struct{ name, value string }{
 		{"--http-addr", f.HTTPAddr}, {"--rtmp-addr", f.RTMPAddr}, {"--rtmps-addr", f.RTMPSAddr}, {"--admin-addr", f.AdminAddr},

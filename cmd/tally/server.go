@@ -43,6 +43,7 @@ type server struct {
 
 	ports    *listeners
 	store    *sqlite.Store
+	auth     *auth.Authenticator
 	registry *hls.Registry
 	counter  *usage.Counter
 	manager  *ingest.Manager
@@ -98,6 +99,7 @@ func (s *server) wire(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	s.auth = &auth.Authenticator{Store: s.store}
 	s.registry = hls.NewRegistry(hls.Config{})
 	s.counter = usage.New(usage.Config{})
 	s.manager = ingest.New(ingest.Config{Store: s.store, Open: s.openOutput, Usage: s.counter, Log: s.log})
@@ -141,11 +143,13 @@ func (s *server) routes() (http.Handler, error) {
 		return nil, err
 	}
 	config := api.Config{
-		Store: s.store, Auth: &auth.Authenticator{Store: s.store}, Control: s.manager,
+		Store: s.store, Auth: s.auth, Control: s.manager,
 		PublicURL: s.flags.PublicURL, IngestURL: s.flags.IngestURL,
 		RTMPPort:       port(s.ports.rtmp),
 		TrustedProxies: proxies,
-		Logger:         s.log,
+		RateLimit:      s.flags.APIRateLimit, AddressRateLimit: s.flags.APIAddressRateLimit,
+		AccessLog: s.flags.AccessLog,
+		Logger:    s.log,
 	}
 	if s.ports.rtmps != nil {
 		config.RTMPSPort = port(s.ports.rtmps)
@@ -220,6 +224,7 @@ func (s *server) run(ctx context.Context) error {
 		g.Go(func() error { return s.rtmp.Serve(serving, secure) })
 	}
 	g.Go(func() error { tuneGC(serving); return nil })
+	g.Go(func() error { s.auth.Run(serving, s.log); return nil })
 	s.ports.log(s.log)
 	if warning := plainOnPublic(s.flags.PublicURL, s.ports.http.Addr()); warning != "" {
 		s.log.Warn(warning)

@@ -39,6 +39,10 @@ type Store interface {
 	CreateMeeting(ctx context.Context, m livestream.Meeting) error
 	Meeting(ctx context.Context, s livestream.Scope, id string) (livestream.Meeting, error)
 	App(ctx context.Context, s livestream.Scope) (livestream.App, error)
+	CreateToken(ctx context.Context, k livestream.Token) error
+	Token(ctx context.Context, accountID, id string) (livestream.Token, error)
+	Tokens(ctx context.Context, accountID string, p livestream.Page) ([]livestream.Token, int, error)
+	RevokeToken(ctx context.Context, accountID, id, keep string, at time.Time) (livestream.Token, error)
 	Created(ctx context.Context, request [32]byte, retry int, since time.Time) (id string, err error)
 }
 

@@ -114,9 +114,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", "Bearer")
 	case http.StatusTooManyRequests:
-		var l limited
-		errors.As(err, &l)
-		h.Set("Retry-After", l.seconds())
+		h.Set("Retry-After", errorAs[limited](err).seconds())
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	case http.StatusInternalServerError:
@@ -125,6 +123,12 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	entries := entriesOf(err, status, r.URL.Path, h.Get("Allow"))
 	s.write(w, status, errorBody{Errors: entries, Messages: []string{},
 		Error: errorEntry{Code: entries[0].Code, Message: entries[0].Message}})
+}
+
+// errorAs is the E in err's chain, or a zero one.
+func errorAs[E error](err error) (e E) {
+	errors.As(err, &e)
+	return e
 }
 
 func statusOf(err error) int {
@@ -164,7 +168,7 @@ func entriesOf(err error, status int, path, allow string) []errorEntry {
 	case status == http.StatusMethodNotAllowed:
 		return one(status, "METHOD_NOT_ALLOWED: this path takes %s", allow)
 	case status == http.StatusTooManyRequests:
-		return one(status, "TOO_MANY_REQUESTS: more than the server takes from one token or address in 5 minutes; Retry-After says when to go on")
+		return one(status, "TOO_MANY_REQUESTS: try again in %s s", errorAs[limited](err).seconds())
 	case status == http.StatusRequestEntityTooLarge:
 		return one(status, "PAYLOAD_TOO_LARGE: the body may have %d bytes", input.MaxBody)
 	case status == http.StatusServiceUnavailable:

@@ -43,6 +43,11 @@ var routes = []route{
 	{"POST", appPath + "/meetings/{meeting_id}/livestreams", auth.Write, startMeetingLivestream},         // L6
 	{"POST", appPath + "/meetings/{meeting_id}/active-livestream/stop", auth.Write, stopMeeting},         // L7
 	{"GET", appPath + "/meetings/{meeting_id}/active-livestream", auth.Read, getMeetingActiveLivestream}, // L8
+
+	{"GET", tokensPath, auth.Admin, listTokens}, // ours
+	{"POST", tokensPath, auth.Admin, createToken},
+	{"GET", tokensPath + "/{token_id}", auth.Admin, getToken},
+	{"DELETE", tokensPath + "/{token_id}", auth.Admin, revokeToken},
 }
 
 // A request is one call that passed 401 and 403, of an app that exists when its

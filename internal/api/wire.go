@@ -262,7 +262,7 @@ func (s *server) write(w http.ResponseWriter, status int, body any) {
 	enc := json.NewEncoder(buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(body); err != nil {
-		s.Logger.Error("api answer", "err", err)
+		s.Logger.Error("api answer", "err", err, "request", w.Header().Get("X-Request-Id"))
 		status = http.StatusInternalServerError
 		buf.Reset()
 	}

@@ -196,7 +196,7 @@ func (a *Authenticator) load(ctx context.Context, hash [32]byte, now time.Time) 
 	case err != nil:
 		return nil, fmt.Errorf("look up API token: %w", err)
 	case !t.RevokedAt.IsZero() && !now.Before(t.RevokedAt):
-		a.forget(hash)
+		a.Forget(hash)
 		return nil, ErrBadToken
 	}
 	e := &entry{newPrincipal(t), t.Hash, now.Add(cacheFor), t.ExpiresAt}
@@ -224,7 +224,9 @@ func (a *Authenticator) load(ctx context.Context, hash [32]byte, now time.Time) 
 	return e, nil
 }
 
-func (a *Authenticator) forget(hash [32]byte) {
+// Forget makes the next request with the token of that hash ask the store: who
+// has revoked it need not wait a second.
+func (a *Authenticator) Forget(hash [32]byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.known, hash)

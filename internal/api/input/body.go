@@ -319,3 +319,53 @@ func (o Object) Object(name string) (inner Object, ok bool) {
 	}
 	return inner, true
 }
+
+// Texts reads an optional, nullable array of at most most different texts, none
+// of them empty; ok is false when there is none, or when it is not that.
+func (o Object) Texts(name string, most int) (list []string, ok bool) {
+	raw, ok := o.get(name)
+	if !ok {
+		return nil, false
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(raw, &items) != nil {
+		o.Fault(name, "must be an array of strings")
+		return nil, false
+	}
+	if len(items) > most {
+		o.Fault(name, "has %d items, the limit is %d", len(items), most)
+		return nil, false
+	}
+	for _, item := range items {
+		var s string
+		if string(item) == "null" || json.Unmarshal(item, &s) != nil || s == "" {
+			o.Fault(name, "must be an array of strings, none of them empty")
+			return nil, false
+		}
+		if slices.Contains(list, s) {
+			o.Fault(name, "holds %q twice", Clip(s))
+			return nil, false
+		}
+		list = append(list, s)
+	}
+	return list, true
+}
+
+// Time reads an optional, nullable RFC 3339 time; ok is false when there is
+// none, or when it is not that.
+func (o Object) Time(name string) (t time.Time, ok bool) {
+	raw, ok := o.get(name)
+	if !ok {
+		return time.Time{}, false
+	}
+	var text string
+	err := json.Unmarshal(raw, &text)
+	if err == nil {
+		t, err = parseTime(text)
+	}
+	if err != nil {
+		o.Fault(name, "must be an RFC 3339 time such as 2026-01-31T12:00:00Z")
+		return time.Time{}, false
+	}
+	return t, true
+}
