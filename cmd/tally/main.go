@@ -29,14 +29,23 @@ const (
 
 // commands is the command line. Flags of a command are the fields of its type.
 type commands struct {
-	Serve      serveCmd       `cmd:"" help:"Run the server: RTMP in, HLS and the API out."`
-	Demo       demoCmd        `cmd:"" help:"Run a server on a temporary directory with a livestream that is on air."`
-	Livestream livestreamCmds `cmd:"" help:"Create, list, show, change and stop livestreams."`
-	Session    sessionCmds    `cmd:"" help:"Show what a broadcast was."`
-	Publish    cli.PublishCmd `cmd:"" help:"Send a clip to an RTMP server, as an encoder does."`
-	Watch      cli.WatchCmd   `cmd:"" help:"Play a livestream without a picture and say how it went."`
-	Doctor     doctorCmd      `cmd:"" help:"Look at this machine and say what would go wrong."`
-	Version    versionCmd     `cmd:"" help:"Print version and build."`
+	Serve      serveCmd          `cmd:"" help:"Run the server: RTMP in, HLS and the API out."`
+	Demo       demoCmd           `cmd:"" help:"Run a server on a temporary directory with a livestream that is on air."`
+	Livestream livestreamCmds    `cmd:"" help:"Create, list, show, change and stop livestreams."`
+	Session    sessionCmds       `cmd:"" help:"Show what a broadcast was."`
+	App        appCmds           `cmd:"" help:"Create, list, show and change apps."`
+	Meeting    meetingCmds       `cmd:"" help:"Create, list, show and change meetings; start and stop their livestreams."`
+	Token      tokenCmds         `cmd:"" help:"Create, list, show and revoke API tokens."`
+	Webhook    webhookCmds       `cmd:"" help:"Create, list, show, change, delete and try webhooks."`
+	Events     cli.EventsCmd     `cmd:"" help:"List or follow what happened, as webhooks are told."`
+	Analytics  analyticsCmds     `cmd:"" help:"Add up what was received and watched."`
+	Import     cli.ImportCmd     `cmd:"" help:"Bring the livestreams of another account here."`
+	Mirror     cli.MirrorCmd     `cmd:"" help:"Ask another server and this one the same, and print what differs."`
+	Publish    cli.PublishCmd    `cmd:"" help:"Send a clip to an RTMP server, as an encoder does."`
+	Watch      cli.WatchCmd      `cmd:"" help:"Play a livestream without a picture and say how it went."`
+	Completion cli.CompletionCmd `cmd:"" help:"Print a script that completes commands in bash, zsh or fish."`
+	Doctor     doctorCmd         `cmd:"" help:"Look at this machine and say what would go wrong."`
+	Version    versionCmd        `cmd:"" help:"Print version and build."`
 }
 
 type livestreamCmds struct {
@@ -54,6 +63,46 @@ type livestreamCmds struct {
 type sessionCmds struct {
 	List cli.SessionListCmd `cmd:"" help:"List the sessions of a livestream, newest first."`
 	Show cli.SessionShowCmd `cmd:"" help:"Show one session."`
+}
+
+type appCmds struct {
+	Create cli.AppCreateCmd `cmd:"" help:"Create an app."`
+	List   cli.AppListCmd   `cmd:"" help:"List the account's apps."`
+	Show   cli.AppShowCmd   `cmd:"" help:"Show one app."`
+	Set    cli.AppSetCmd    `cmd:"" help:"Change name and wire dialect."`
+}
+
+type meetingCmds struct {
+	Create cli.MeetingCreateCmd `cmd:"" help:"Create a meeting."`
+	List   cli.MeetingListCmd   `cmd:"" help:"List meetings."`
+	Show   cli.MeetingShowCmd   `cmd:"" help:"Show one meeting."`
+	Set    cli.MeetingSetCmd    `cmd:"" help:"Change a meeting."`
+	Start  cli.MeetingStartCmd  `cmd:"" help:"Start its livestream and print what the encoder needs."`
+	Stop   cli.MeetingStopCmd   `cmd:"" help:"Stop its livestream."`
+	Active cli.MeetingActiveCmd `cmd:"" help:"Show the livestream that it has on air."`
+}
+
+type tokenCmds struct {
+	Create tokenCreateCmd     `cmd:"" help:"Create a token and print it once."`
+	List   cli.TokenListCmd   `cmd:"" help:"List the account's tokens."`
+	Show   cli.TokenShowCmd   `cmd:"" help:"Show one token, without its text."`
+	Revoke cli.TokenRevokeCmd `cmd:"" help:"Refuse a token from now on."`
+}
+
+type webhookCmds struct {
+	Create     cli.WebhookCreateCmd     `cmd:"" help:"Create a webhook."`
+	List       cli.WebhookListCmd       `cmd:"" help:"List the app's webhooks."`
+	Show       cli.WebhookShowCmd       `cmd:"" help:"Show one webhook."`
+	Set        cli.WebhookSetCmd        `cmd:"" help:"Change a webhook."`
+	Delete     cli.WebhookDeleteCmd     `cmd:"" help:"Delete a webhook."`
+	Test       cli.WebhookTestCmd       `cmd:"" help:"Send it a made-up event now and say how it was answered."`
+	Deliveries cli.WebhookDeliveriesCmd `cmd:"" help:"List what was sent to it and how it was answered."`
+	Replay     cli.WebhookReplayCmd     `cmd:"" help:"Send it again what happened after a number."`
+}
+
+type analyticsCmds struct {
+	Overall cli.AnalyticsOverallCmd `cmd:"" help:"Livestreams, time received and time watched."`
+	Daily   cli.AnalyticsDailyCmd   `cmd:"" help:"The same for each day, with bars."`
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -96,6 +145,7 @@ func newParser(stdout, stderr io.Writer) *kong.Kong {
 		kong.Description("A self-hosted livestream server. Start with `tally demo`."),
 		kong.Writers(stdout, stderr),
 		kong.Resolvers(&configFile{}),
+		cli.Vars,
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 	)
 	if err != nil {

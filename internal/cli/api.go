@@ -41,12 +41,18 @@ type StatusError struct {
 	Retry   time.Duration // Retry-After; 0 where it was not sent
 }
 
+// noRoute is the API's code for a path that names nothing at all, whatever the
+// ids in it.
+const noRoute = 7003
+
 func (e *StatusError) Error() string {
 	switch {
 	case e.Status == http.StatusUnauthorized:
 		return "the server does not know this token: check --api-token and that --api-base is the right server"
 	case e.Status == http.StatusForbidden && e.Code != http.StatusForbidden:
 		return "this token may not do that: check --account-id and --app-id, or use a token with the scope \"Realtime\" or \"Realtime Admin\""
+	case e.Code == noRoute:
+		return "the server has no such route: it is an older Tally, or --api-base is not quite its address"
 	case e.Status == http.StatusTooManyRequests && e.Retry > 0:
 		return fmt.Sprintf("too many requests: try again in %s", e.Retry)
 	}

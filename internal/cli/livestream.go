@@ -65,7 +65,7 @@ func (c *LivestreamListCmd) Run(ctx context.Context, s *Streams) error {
 			if l.Disabled {
 				status += " disabled"
 			}
-			rows = append(rows, []string{l.ID, status, l.Name, when(l.CreatedAt), l.WatchURL()})
+			rows = append(rows, []string{l.ID, status, l.Name, when(&l.CreatedAt.Time), l.WatchURL()})
 		}
 		return s.list("ID|STATUS|NAME|CREATED|WATCH", rows, p, "none; make one with `tally livestream create NAME`")
 	})
@@ -112,8 +112,8 @@ func printLivestream(s *Streams, l Livestream) {
 		s.field("disabled", "yes: no encoder is let in until `tally livestream enable`")
 	}
 	printEncoder(s, l)
-	if l.CreatedAt != nil {
-		s.field("created", whenExactly(l.CreatedAt))
+	if !l.CreatedAt.IsZero() {
+		s.field("created", whenExactly(&l.CreatedAt.Time))
 	}
 	if l.Tally == nil {
 		return

@@ -19,8 +19,7 @@ type Livestream struct {
 	StreamKey    string           `json:"stream_key"`
 	PlaybackURL  string           `json:"playback_url"`
 	Disabled     Flag             `json:"disabled"`
-	CreatedAt    *time.Time       `json:"created_at"`
-	UpdatedAt    *time.Time       `json:"updated_at"`
+	CreatedAt    Moment           `json:"created_at"`
 	Tally        *LivestreamTally `json:"tally"` // with ?include=tally
 }
 
@@ -95,6 +94,19 @@ func (s *Seconds) UnmarshalJSON(b []byte) error {
 	v, err := strconv.ParseFloat(text, 64)
 	*s = Seconds(v)
 	return err
+}
+
+// A Moment decodes from RFC 3339 text. Whatever else a server sends is the zero
+// time: a livestream is not lost for its date.
+type Moment struct{ time.Time }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *Moment) UnmarshalJSON(b []byte) error {
+	at, err := time.Parse(time.RFC3339, strings.Trim(string(b), `"`))
+	if err == nil {
+		m.Time = at
+	}
+	return nil
 }
 
 // A Flag decodes from a boolean or from a boolean's text.
