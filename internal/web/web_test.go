@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -113,6 +114,72 @@ func TestPagesAreLocked(t *testing.T) {
 		}
 		if strings.Contains(body, "//") && regexp.MustCompile(`(?:src|href)="(?:https?:)?//`).MatchString(body) {
 			t.Errorf("%s: names another host", path)
+		}
+	}
+}
+
+func TestDocumentationHoldsEveryRoute(t *testing.T) {
+	srv := serve(t, shelf{})
+	resp, body := get(t, srv.URL+"/docs")
+	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Fatalf("%d %v", resp.StatusCode, resp.Header)
+	}
+	if csp := resp.Header.Get("Content-Security-Policy"); !strings.HasSuffix(csp, "frame-ancestors 'none'") || strings.Contains(csp, "unsafe") {
+		t.Errorf("policy %q", csp)
+	}
+	ids := regexp.MustCompile(`(?m)^ +operationId: (\w+)$`).FindAllSubmatch(docs.OpenAPI, -1)
+	if len(ids) < 11 {
+		t.Fatalf("%d routes", len(ids))
+	}
+	for _, m := range ids {
+		if !strings.Contains(body, `<article class="op" id="`+string(m[1])+`">`) {
+			t.Errorf("%s is not on the page", m[1])
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllStringSubmatch(body, -1) {
+		switch {
+		case strings.HasPrefix(m[1], "#"), m[1] == "./", m[1] == "./openapi.json":
+		case strings.HasPrefix(m[1], "./static/"):
+			if resp, _ := get(t, srv.URL+strings.TrimPrefix(m[1], ".")); resp.StatusCode != 200 {
+				t.Errorf("%s: %d", m[1], resp.StatusCode)
+			}
+		default:
+			t.Errorf("the page needs %s", m[1])
+		}
+	}
+	if regexp.MustCompile(`(?i)<script|<style|\son[a-z]+=|\sstyle=|<no value>|ZgotmplZ`).MatchString(body) {
+		t.Error("the page has script, inline style, or a hole in its template")
+	}
+}
+
+func TestContractAsJSON(t *testing.T) {
+	srv := serve(t, shelf{})
+	resp, body := get(t, srv.URL+"/openapi.json")
+	var file struct {
+		OpenAPI string
+		Paths   map[string]any
+	}
+	if err := json.Unmarshal([]byte(body), &file); err != nil || file.OpenAPI != "3.1.0" || len(file.Paths) < 9 {
+		t.Errorf("%v, %q with %d paths", err, file.OpenAPI, len(file.Paths))
+	}
+	if resp.Header.Get("Content-Type") != "application/json" || resp.Header.Get("Cache-Control") != "no-cache" {
+		t.Errorf("headers %v", resp.Header)
+	}
+	for _, encoding := range []string{"gzip", "identity"} {
+		ask := func(etag string) *http.Response {
+			req, _ := http.NewRequest("GET", srv.URL+"/openapi.json", nil)
+			req.Header.Set("Accept-Encoding", encoding)
+			req.Header.Set("If-None-Match", etag)
+			resp, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			return resp
+		}
+		first := ask(`"another"`)
+		if again := ask(first.Header.Get("ETag")); first.StatusCode != 200 || again.StatusCode != 304 || again.Header.Get("ETag") != first.Header.Get("ETag") {
+			t.Errorf("%s: %d, then %d with %v", encoding, first.StatusCode, again.StatusCode, again.Header)
 		}
 	}
 }

@@ -52,6 +52,9 @@ func appendJSON(b *bytes.Buffer, n *yaml.Node, depth int) error {
 		b.WriteByte(']')
 		return nil
 	}
+	if n.Tag == "!!timestamp" { // JSON has no times
+		return appendValue(b, n.Value)
+	}
 	var v any
 	if err := n.Decode(&v); err != nil {
 		return fmt.Errorf("line %d: %w", n.Line, err)

@@ -90,20 +90,22 @@ func light(s string) template.HTML {
 	return template.HTML(b.String())
 }
 
-// parts takes a path apart at its parameters.
+// parts takes a path apart, so that a page can mark parameters and break lines
+// after a slash.
 func parts(path string) []Part {
 	var all []Part
-	for path != "" {
-		open := strings.IndexByte(path, '{')
-		end := strings.IndexByte(path, '}')
-		if open < 0 || end < open {
-			return append(all, Part{Text: path})
+	for _, step := range strings.SplitAfter(path, "/") {
+		name, slash := strings.CutSuffix(step, "/")
+		if strings.HasPrefix(name, "{") {
+			all = append(all, Part{Text: name, Param: true})
+			name = ""
 		}
-		if open > 0 {
-			all = append(all, Part{Text: path[:open]})
+		if slash {
+			name += "/"
 		}
-		all = append(all, Part{Text: path[open : end+1], Param: true})
-		path = path[end+1:]
+		if name != "" {
+			all = append(all, Part{Text: name})
+		}
 	}
 	return all
 }
