@@ -27,11 +27,14 @@ var EventNames = []string{
 // queued once for each that asks for it.
 const MaxWebhooks = 100
 
-// Words of notices: the wire's status (StatusLive besides), and health.
+// StatusOffline is the other status of a notice, besides StatusLive. No answer of
+// the API has it (contract 5.2).
+const StatusOffline Status = "OFFLINE"
+
+// What a HealthUpdate says.
 const (
-	StatusOffline      Status = "OFFLINE"
-	HealthReconnecting        = "reconnecting"
-	HealthOK                  = "ok"
+	HealthReconnecting = "reconnecting"
+	HealthOK           = "ok"
 )
 
 // ErrTooMany is what the store answers to one more webhook than MaxWebhooks.
