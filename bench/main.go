@@ -38,7 +38,7 @@ type options struct {
 	Short       bool          `help:"Few players, publishers and seconds: shows that the bench works, not how fast anything is."`
 	Players     []int         `placeholder:"N" help:"Sizes of the audience (1,500; the design also names 1000 and 2000)."`
 	Publishers  []int         `placeholder:"N" help:"Numbers of publishers (1,50,200)."`
-	Livestreams []int         `placeholder:"N" help:"Livestreams stored when the API is measured (1,1000; the design also names 100000)."`
+	Livestreams []int         `placeholder:"N" help:"Livestreams stored when the API is measured (1,1000,100000)."`
 	Waiters     int           `placeholder:"N" help:"Requests that wait at once (8000)."`
 	Rounds      int           `placeholder:"N" help:"How often the two servers take turns (3)."`
 	Phase       time.Duration `placeholder:"TIME" help:"How long one turn lasts (10s)."`
@@ -53,7 +53,7 @@ type options struct {
 // fill gives unset options their defaults.
 func (o *options) fill() {
 	full, short := options{
-		Players: []int{1, 500}, Publishers: []int{1, 50, 200}, Livestreams: []int{1, 1000},
+		Players: []int{1, 500}, Publishers: []int{1, 50, 200}, Livestreams: []int{1, 1000, 100_000},
 		Waiters: 8000, Rounds: 3, Phase: 10 * time.Second,
 	}, options{
 		Players: []int{1, 20}, Publishers: []int{1, 5}, Livestreams: []int{1, 20},
@@ -96,6 +96,7 @@ var scenarios = []scenario{
 	{"plain", "CPU with players of whole segments", (*bench).plain},
 	{"publishers", "CPU and memory with publishers", (*bench).publishers},
 	{"api", "requests per second of active-livestream-session", (*bench).api},
+	{"writes", "latency of reads while livestreams are written", (*bench).writes},
 	{"waiters", "memory of waiting reloads", (*bench).waiters},
 }
 
