@@ -3,6 +3,9 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
+	"net/netip"
+	"strconv"
 )
 
 // Routes lists "METHOD path" of every route.
@@ -21,4 +24,35 @@ func marshal(v any) ([]byte, error) {
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(v)
 	return b.Bytes(), err
+}
+
+// A Bucketed is a limiter for tests.
+type Bucketed struct{ l *limiter[string] }
+
+func NewBucketed(n int) Bucketed { return Bucketed{newLimiter[string](n)} }
+
+// Take returns 0, or after how many whole seconds to ask again.
+func (b Bucketed) Take(key string) int {
+	err := b.l.take(key)
+	if err == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(errorAs[limited](err).seconds())
+	return n
+}
+
+// Len is how many buckets there are.
+func (b Bucketed) Len() (n int) {
+	for i := range b.l.parts {
+		n += len(b.l.parts[i].buckets)
+	}
+	return n
+}
+
+// ClientOf is the client address of a request at a server with these trusted
+// proxies, and the address by which it is counted.
+func ClientOf(r *http.Request, trusted ...netip.Prefix) (client, counted netip.Addr) {
+	s := &server{Config: Config{TrustedProxies: trusted}}
+	client = s.client(r)
+	return client, perSubscriber(client)
 }

@@ -24,7 +24,7 @@ var (
 	ErrInactive   = errors.New("meeting is inactive")
 	ErrExists     = errors.New("already exists") // the id, or another value that must be unique
 	ErrOpen       = errors.New("livestream is on air: stop it first")
-	ErrLastToken  = errors.New("it is the account's last token in force that may manage tokens")
+	ErrLastToken  = errors.New("it is the account's last token in force that may manage tokens: make another one first")
 	ErrStopping   = errors.New("the server is stopping; try again in a moment")
 )
 
