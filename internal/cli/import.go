@@ -304,7 +304,12 @@ func (m *mover) move(ctx context.Context, i *imported) error {
 	}
 	var l Livestream
 	if _, err := m.here.do(ctx, http.MethodPost, "livestreams", body, &l); err != nil {
-		return i.failed(err)
+		if err := fatal(err); err != nil {
+			i.Note = "asked for, and no answer came; the next run sees whether it is here"
+			return err
+		}
+		i.State, i.Note = stateFailed, oneLine(err)
+		return nil
 	}
 	i.State, i.To = stateCreated, toHere(l)
 	if !i.disabled {
@@ -315,16 +320,6 @@ func (m *mover) move(ctx context.Context, i *imported) error {
 		i.Note = "disabled there, and could not be disabled here: do it with `tally livestream disable`"
 		return fatal(err)
 	}
-	return nil
-}
-
-// failed notes a refusal that concerns this livestream, and returns any other
-// error.
-func (i *imported) failed(err error) error {
-	if err := fatal(err); err != nil {
-		return err
-	}
-	i.State, i.Note = stateFailed, oneLine(err)
 	return nil
 }
 
