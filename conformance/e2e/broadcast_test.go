@@ -106,39 +106,34 @@ var declared = map[string]struct {
 // checkClients reads the active session through every official client.
 func (b *broadcast) checkClients() {
 	b.t.Helper()
-	for name, do := range map[string]func() (conformance.Reading, error){
-		"cloudflare-go v6": func() (conformance.Reading, error) { return v6.Do(b.t.Context(), conformance.Read, b.target) },
-		"cloudflare-go v7": func() (conformance.Reading, error) { return v7.Do(b.t.Context(), conformance.Read, b.target) },
-	} {
-		r, err := do()
-		if err != nil {
-			b.t.Errorf("%s: %v", name, err)
-			continue
-		}
-		b.checkReading(name, r, func(v any) string { return fmt.Sprintf("%T", v) })
-	}
+	clients := []conformance.Client{v6.New(), v7.New()}
 	for _, version := range conformance.JSVersions {
-		r, err := conformance.JS(b.t.Context(), version, conformance.Read, b.target)
+		clients = append(clients, conformance.NewJS(version))
+	}
+	for _, c := range clients {
+		r, err := conformance.ReadAll(b.t.Context(), c, b.target)
+		c.Close()
 		if err != nil {
-			b.t.Errorf("npm cloudflare %s: %v", version, err)
+			b.t.Errorf("%s: %v", c.Name(), err)
 			continue
 		}
-		b.checkReading("npm cloudflare "+version, r, nil)
+		b.checkReading(c, r)
 	}
 }
 
-func (b *broadcast) checkReading(name string, r conformance.Reading, goType func(any) string) {
+func (b *broadcast) checkReading(c conformance.Client, r conformance.Reading) {
 	b.t.Helper()
+	name := c.Name()
 	for path, want := range declared {
 		got, ok := r["active."+path]
 		if !ok {
 			b.t.Errorf("%s: %s is missing", name, path)
 			continue
 		}
-		if goType != nil && goType(got) != want.goType {
+		if c.Go() && fmt.Sprintf("%T", got) != want.goType {
 			b.t.Errorf("%s: %s is a %T, want %s", name, path, got, want.goType)
 		}
-		if _, text := got.(string); goType == nil && !want.null && !text {
+		if _, text := got.(string); !c.Go() && !want.null && !text {
 			b.t.Errorf("%s: %s is %T, want a string", name, path, got)
 		}
 		empty := got == nil || got == "" || got == (time.Time{})

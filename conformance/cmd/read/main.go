@@ -1,7 +1,9 @@
 // Command read points one of the official clients at a running server and
-// prints what it decoded as JSON, one object of path to value.
+// prints what it decoded as JSON, one object of path to value: every read of the
+// target, or one call.
 //
-//	TALLY_BASE=… TALLY_TOKEN=… TALLY_ACCOUNT=… TALLY_APP=… TALLY_LIVESTREAM=… read v7|v6|js-7.3.0|js-7.0.0|js-6.5.0 [read|write|wrong|create]
+//	TALLY_BASE=http://127.0.0.1:8080/client/v4 TALLY_TOKEN=… TALLY_ACCOUNT=… TALLY_APP=… TALLY_LIVESTREAM=… \
+//	go run ./conformance/cmd/read v7|v6|6.0.0|6.5.0|7.0.0|7.3.0 [METHOD [PARAMS-AS-JSON [ID...]]]
 package main
 
 import (
@@ -9,7 +11,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
 
 	"tally/conformance"
 	v6 "tally/conformance/v6"
@@ -18,33 +19,44 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: read v7|v6|js-VERSION [read|write|wrong|create], with the target in TALLY_BASE and so on")
+		fmt.Fprintln(os.Stderr, "usage: read v7|v6|JS-VERSION [METHOD [PARAMS-AS-JSON [ID...]]], with the target in TALLY_BASE and so on")
 		os.Exit(2)
 	}
-	name, mode := os.Args[1], conformance.Read
-	if len(os.Args) > 2 {
-		mode = conformance.Mode(os.Args[2])
-	}
-	r, err := do(context.Background(), name, mode, conformance.FromEnv())
-	if err == nil {
-		enc := json.NewEncoder(os.Stdout)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(r)
-	}
-	if err != nil {
+	if err := run(context.Background(), os.Args[1], os.Args[2:]); err != nil {
 		fmt.Fprintln(os.Stderr, "read:", err)
 		os.Exit(1)
 	}
 }
 
-func do(ctx context.Context, name string, mode conformance.Mode, t conformance.Target) (conformance.Reading, error) {
-	switch {
-	case name == "v7":
-		return v7.Do(ctx, mode, t)
-	case name == "v6":
-		return v6.Do(ctx, mode, t)
-	case strings.HasPrefix(name, "js-"):
-		return conformance.JS(ctx, strings.TrimPrefix(name, "js-"), mode, t)
+func run(ctx context.Context, name string, args []string) error {
+	c := conformance.NewJS(name)
+	switch name {
+	case "v7":
+		c = v7.New()
+	case "v6":
+		c = v6.New()
 	}
-	return nil, fmt.Errorf("no client is called %q", name)
+	defer c.Close()
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetIndent("", "  ")
+	if len(args) == 0 {
+		r, err := conformance.ReadAll(ctx, c, conformance.FromEnv())
+		if err != nil {
+			return err
+		}
+		return enc.Encode(r)
+	}
+	call := conformance.Call{Method: args[0]}
+	if len(args) > 1 {
+		if err := json.Unmarshal([]byte(args[1]), &call.Params); err != nil {
+			return fmt.Errorf("PARAMS-AS-JSON: %w", err)
+		}
+		call.IDs = args[2:]
+	}
+	a, err := c.Call(ctx, conformance.FromEnv(), call)
+	if err != nil {
+		return err
+	}
+	a.Raw = nil // it is in the reading
+	return enc.Encode(a)
 }
