@@ -112,7 +112,7 @@ func chart(days []totals, width int) string {
 	bar := max(8, (width-left-2-2*(figure+1))/2)
 	var out strings.Builder
 	cell := func(v, most Seconds) string {
-		return bars(float64(v), float64(most), bar-1) + " " + span(v)
+		return strings.TrimLeft(bars(float64(v), float64(most), bar-1)+" "+span(v), " ")
 	}
 	line := func(date, sessions, in, watched string) {
 		text := pad(date, 12) + strings.Repeat(" ", max(0, 8-len(sessions))) + sessions + "  " + pad(in, bar+figure+2) + watched

@@ -42,7 +42,7 @@ func (c *Client) tokenURL(rest string) string { return c.accountURL("tally/token
 type TokenCreateCmd struct {
 	Common
 	Name    string   `arg:"" optional:"" default:"made with tally token create" help:"A name for people: who has it, for what."`
-	Scope   []string `enum:"admin,realtime,read" default:"realtime" placeholder:"SCOPE" help:"What it may do: read (GET only, stream keys masked), realtime (all of the account's apps) or admin (tokens too) (${default})."`
+	Scope   []string `enum:"admin,realtime,read" default:"realtime" placeholder:"SCOPE" help:"What it may do; read: GET only, stream keys masked; realtime: all in the account's apps; admin: tokens too (${default})."`
 	App     []string `placeholder:"ID" help:"Only in this app; may be repeated (unset: every app of the account)."`
 	Expires string   `placeholder:"TIME" help:"Until when it is good: 30d, a date, or RFC 3339 (unset: until revoked)."`
 }
