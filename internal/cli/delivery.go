@@ -30,6 +30,7 @@ type attempt struct {
 	TookMs int64      `json:"took_ms"`
 	Status int        `json:"status"` // HTTP; 0: no answer
 	Error  string     `json:"error"`  // why there was none
+	Answer string     `json:"answer"` // the first bytes of its body
 }
 
 func (a *attempt) text() string {
@@ -81,7 +82,11 @@ func (c *WebhookTestCmd) Run(ctx context.Context, s *Streams) error {
 	case !sent.Delivered && c.JSON:
 		return QuietError{}
 	case !sent.Delivered:
-		return errors.New("the webhook was not told: " + printable(sent.text()))
+		text := "the webhook was not told: " + sent.text()
+		if sent.Answer != "" {
+			text += ": " + sent.Answer
+		}
+		return errors.New(printable(text))
 	case !c.JSON:
 		s.Printf("taken: %s, after %d ms\n", sent.text(), sent.TookMs)
 	}

@@ -17,6 +17,7 @@ type Webhook struct {
 	Events    []string   `json:"events"`
 	Enabled   bool       `json:"enabled"`
 	CreatedAt *time.Time `json:"created_at"`
+	Secret    string     `json:"secret"` // in the answer of create alone
 }
 
 // webhookPath is a path below a webhook.
@@ -152,6 +153,10 @@ func printWebhook(s *Streams) func(Webhook, Paging) error {
 		s.field("enabled", yesNo(h.Enabled))
 		s.field("events", strings.Join(h.Events, ", "))
 		s.field("created", whenExactly(h.CreatedAt))
+		if h.Secret != "" {
+			s.field("secret", h.Secret)
+			s.Printf("The secret keys the HMAC of each delivery. It is shown once.\n")
+		}
 		return nil
 	}
 }

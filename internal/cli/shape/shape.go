@@ -56,8 +56,8 @@ func Parse(text []byte) (any, error) {
 // them, by path.
 func Shapes(there, here any) []Difference {
 	a, b := paths{}, paths{}
-	a.add("", there)
-	b.add("", here)
+	a.add("", there, 0)
+	b.add("", here, 0)
 	var out []Difference
 	for _, path := range slices.Sorted(maps.Keys(a)) {
 		switch at, both := b[path]; {
@@ -85,19 +85,26 @@ type paths map[string]place
 // "number", "boolean", "null".
 type place map[string]bool
 
-func (p paths) add(path string, v any) {
+// deepest bounds the nesting that is looked into: what is deeper counts as one
+// value. Answers of this family have six levels.
+const deepest = 64
+
+func (p paths) add(path string, v any, depth int) {
 	if p[path] == nil {
 		p[path] = place{}
 	}
 	p[path][typeOf(v)] = true
+	if depth == deepest {
+		return
+	}
 	switch v := v.(type) {
 	case map[string]any:
 		for name, child := range v {
-			p.add(member(path, name), child)
+			p.add(member(path, name), child, depth+1)
 		}
 	case []any:
 		for _, item := range v {
-			p.add(path+"[]", item)
+			p.add(path+"[]", item, depth+1)
 		}
 	}
 }
@@ -134,18 +141,21 @@ func (p place) text() string {
 // one side lacks and types that differ are the business of Shapes.
 func Values(there, here any) []Difference {
 	var out []Difference
-	compare("", there, here, &out)
+	compare("", there, here, 0, &out)
 	return out
 }
 
-func compare(path string, there, here any, out *[]Difference) {
+func compare(path string, there, here any, depth int, out *[]Difference) {
+	if depth > deepest {
+		return
+	}
 	differ := func(t, h string) { *out = append(*out, Difference{path, Value, t, h}) }
 	switch t := there.(type) {
 	case map[string]any:
 		if h, ok := here.(map[string]any); ok {
 			for _, name := range slices.Sorted(maps.Keys(t)) {
 				if child, both := h[name]; both {
-					compare(member(path, name), t[name], child, out)
+					compare(member(path, name), t[name], child, depth+1, out)
 				}
 			}
 			return
@@ -156,7 +166,7 @@ func compare(path string, there, here any, out *[]Difference) {
 				differ(count(t), count(h))
 			}
 			for i := range min(len(t), len(h)) {
-				compare(path+"["+strconv.Itoa(i)+"]", t[i], h[i], out)
+				compare(path+"["+strconv.Itoa(i)+"]", t[i], h[i], depth+1, out)
 			}
 			return
 		}

@@ -92,6 +92,14 @@ func value(depth int) *rapid.Generator[any] {
 		}))
 }
 
+// TestDeep: what nests without end costs no more than what is looked into.
+func TestDeep(t *testing.T) {
+	deep := parse(t, strings.Repeat(`{"a":[`, 4000)+strings.Repeat(`]}`, 4000))
+	if d := append(Shapes(deep, parse(t, `{"a":[]}`)), Values(deep, deep)...); len(d) > 0 {
+		t.Errorf("%v", d)
+	}
+}
+
 func TestParse(t *testing.T) {
 	for _, text := range []string{``, `{`, `{} {}`, `<html>`} {
 		if v, err := Parse([]byte(text)); err == nil {
