@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -270,21 +271,97 @@ func TestImportEndsEarly(t *testing.T) {
 		}
 		return true
 	}
-	from, to := source.start(), here.start()
-	flags := func(c *Client) (string, string) { return c.creds.APIBase, c.creds.APIToken }
-	var out, errs bytes.Buffer
-	cmd := ImportCmd{}
-	cmd.FromBase, cmd.FromToken = flags(from)
-	cmd.FromAccount, cmd.FromApp = "acc", "app"
-	cmd.APIBase, cmd.APIToken = flags(to)
-	cmd.AccountID, cmd.AppID = "acc", "app"
-	err := cmd.Run(t.Context(), &Streams{Out: &out, Err: &errs})
+	out, err := runImport(t, source, here, false)
 	if err == nil || !strings.Contains(err.Error(), "ended early, with 3 of 5 livestreams not done") || !strings.Contains(err.Error(), "run it again") {
 		t.Errorf("%v", err)
 	}
 	for _, want := range []string{"new-1", "key-2", "2 created", "3 not done", "disabled, as there"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("no %q in\n%s", want, out.String())
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
 		}
+	}
+}
+
+// runImport imports from one service into another and returns what it printed.
+func runImport(t *testing.T, source, here *service, asJSON bool) (string, error) {
+	t.Helper()
+	from, to := source.start(), here.start()
+	var out, errs bytes.Buffer
+	cmd := ImportCmd{JSON: asJSON}
+	cmd.FromBase, cmd.FromToken, cmd.FromAccount, cmd.FromApp = from.creds.APIBase, "t", "acc", "app"
+	cmd.APIBase, cmd.APIToken, cmd.AccountID, cmd.AppID = to.creds.APIBase, "t", "acc", "app"
+	err := cmd.Run(t.Context(), &Streams{Out: &out, Err: &errs})
+	return out.String(), err
+}
+
+// TestImportMeetings: meetings come with what create takes; one that the source
+// forgot comes by its id; one that is refused fails its livestream alone; what
+// is closed there is closed here at the end.
+func TestImportMeetings(t *testing.T) {
+	source := &service{t: t, shape: "array", meetings: map[string]map[string]any{
+		"m-whole":   {"id": "m-whole", "title": "Weekly", "status": "INACTIVE", "record_on_start": true, "ai_config": nil, "created_at": "x"},
+		"m-storage": {"id": "m-storage", "title": nil, "status": "ACTIVE", "recording_config": map[string]any{"storage_config": map[string]any{"type": "aws"}}},
+		"m-odd":     {"id": "m-odd", "title": "Odd", "status": "ACTIVE"},
+	}}
+	for i, meeting := range []string{"m-whole", "m-storage", "m-odd", "m-gone"} {
+		source.livestreams = append(source.livestreams, map[string]any{"id": fmt.Sprintf("old-%d", i), "name": "n", "meeting_id": meeting})
+	}
+	here := &service{t: t, shape: "tally"}
+	var calls []string
+	here.before = func(w http.ResponseWriter, r *http.Request, n int64) bool {
+		if r.Method == http.MethodGet {
+			return false
+		}
+		body, _ := io.ReadAll(r.Body)
+		call := r.Method + " " + r.URL.Path[strings.Index(r.URL.Path, "/app/")+5:] + " " + string(body)
+		calls = append(calls, call)
+		refused := ""
+		switch {
+		case strings.Contains(call, `"recording_config"`):
+			refused = "/recording_config/storage_config/access_key"
+		case strings.Contains(call, `"id":"m-odd"`):
+			refused = "/tally/id"
+		}
+		if refused != "" {
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprintf(w, `{"success":false,"errors":[{"code":400,"message":"BAD_REQUEST: refused","source":{"pointer":%q}}]}`, refused)
+			return true
+		}
+		fmt.Fprintf(w, `{"success":true,"data":{"id":"new-%d","playback_url":"http://127.0.0.1/hls/p/index.m3u8"}}`, n)
+		return true
+	}
+	out, err := runImport(t, source, here, false)
+	if err == nil || err.Error() != "1 of 4 livestreams could not be created; the table says why" {
+		t.Errorf("%v", err)
+	}
+	want := []string{
+		`POST meetings {"record_on_start":true,"tally":{"id":"m-whole"},"title":"Weekly"}`,
+		`POST livestreams {"name":"n","tally":{"meeting_id":"m-whole"}}`,
+		`POST meetings {"recording_config":{"storage_config":{"type":"aws"}},"tally":{"id":"m-storage"}}`,
+		`POST meetings {"tally":{"id":"m-storage"}}`,
+		`POST livestreams {"name":"n","tally":{"meeting_id":"m-storage"}}`,
+		`POST meetings {"tally":{"id":"m-odd"},"title":"Odd"}`,
+		`POST meetings {"tally":{"id":"m-gone"}}`,
+		`POST livestreams {"name":"n","tally":{"meeting_id":"m-gone"}}`,
+		`PATCH meetings/m-whole {"status":"INACTIVE"}`,
+	}
+	if d := cmp.Diff(want, calls); d != "" {
+		t.Error(d)
+	}
+	for _, text := range []string{
+		"without recording_config, which this server refuses", "m-gone  (no title): created, the source does not know it any more",
+		"its meeting could not be created: the server answered 400: BAD_REQUEST: refused", "3 created", "1 failed",
+	} {
+		if !strings.Contains(out, text) {
+			t.Errorf("no %q in\n%s", text, out)
+		}
+	}
+}
+
+// TestImportNothing: no livestreams is no failure, also for programs.
+func TestImportNothing(t *testing.T) {
+	out, err := runImport(t, &service{t: t, shape: "declared"}, &service{t: t, shape: "tally"}, true)
+	if err != nil || strings.Join(strings.Fields(out), "") != `{"livestreams":[],"meetings":[]}` {
+		t.Errorf("%s %v", out, err)
 	}
 }
