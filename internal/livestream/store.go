@@ -53,7 +53,7 @@ type Meeting struct {
 type App struct {
 	AccountID string
 	ID        string
-	Name      string
+	Name      string // no two apps of an account have the same
 	CreatedAt time.Time
 	Wire      Wire
 }
@@ -76,6 +76,38 @@ type Query struct {
 	ExcludeMeetings bool
 	From, To        time.Time // by CreatedAt, inclusive
 	OldestFirst     bool
+}
+
+// An AppQuery filters a list of apps. Zero fields do not filter.
+type AppQuery struct {
+	Page
+	Search      string   // part of the name, in any case
+	IDs         []string // only these; nil: every app of the account
+	OldestFirst bool
+}
+
+// A MeetingQuery filters a list of meetings. Zero fields do not filter.
+type MeetingQuery struct {
+	Page
+	Search      string // part of the title or of the id, in any case
+	Active      *bool
+	From, To    time.Time // by CreatedAt, inclusive
+	OldestFirst bool
+}
+
+// A Usage is a sum over the sessions of an app that were ever playable.
+type Usage struct {
+	Sessions int
+	// Seconds are whole in each session, rounded to nearest as its own answers
+	// show them, and then added up: so an audit of the sessions finds the same.
+	IngestSecs int64
+	ViewerSecs int64
+}
+
+// A DayUsage is the Usage of the sessions that started on one day.
+type DayUsage struct {
+	Day time.Time // its first instant in UTC
+	Usage
 }
 
 // A Token is an API credential as stored: its text is known to nobody.
@@ -213,11 +245,32 @@ type Store interface {
 	// Timeline returns a session's facts, oldest first.
 	Timeline(ctx context.Context, sessionID string) ([]Fact, error)
 
+	// Usage sums up the sessions of an app that started from from to to, both
+	// included; open ones with what they have now. It returns too how many
+	// livestreams they are of, deleted ones included. UsageByDay sums up each day
+	// in UTC, oldest first; a day without sessions is left out.
+	Usage(ctx context.Context, s Scope, from, to time.Time) (u Usage, livestreams int, err error)
+	UsageByDay(ctx context.Context, s Scope, from, to time.Time) ([]DayUsage, error)
+
 	CreateMeeting(ctx context.Context, m Meeting) error
 	Meeting(ctx context.Context, s Scope, id string) (Meeting, error)
+	// Meetings lists by CreatedAt, newest first unless asked otherwise, and
+	// returns how many match in all.
+	Meetings(ctx context.Context, s Scope, q MeetingQuery) ([]Meeting, int, error)
+	// UpdateMeeting writes what change makes of the meeting, in one transaction
+	// with reading it, and returns that. Scope, ID and CreatedAt stay, and UpdatedAt
+	// does not go back. change may be called twice; its error is returned as it
+	// is, and nothing is written.
+	UpdateMeeting(ctx context.Context, s Scope, id string, change func(Meeting) (Meeting, error)) (Meeting, error)
 
 	CreateApp(ctx context.Context, a App) error
 	App(ctx context.Context, s Scope) (App, error)
+	// Apps lists an account's apps by CreatedAt, newest first unless asked
+	// otherwise, and returns how many match in all.
+	Apps(ctx context.Context, accountID string, q AppQuery) ([]App, int, error)
+	// UpdateApp is as UpdateMeeting. ErrExists when another app of the account has
+	// the name.
+	UpdateApp(ctx context.Context, s Scope, change func(App) App) (App, error)
 	CreateToken(ctx context.Context, t Token) error
 	TokenByHash(ctx context.Context, hash [32]byte) (Token, error)
 	// Token and Tokens find tokens of an account, those no longer in force too;

@@ -97,8 +97,8 @@ func (t *tx) updateLivestream(r livestream.Record) error {
 func (t *tx) insertSession(s livestream.Session) error {
 	_, err := t.exec(`INSERT INTO sessions (id, livestream_id, phase, epoch, created_at, updated_at, invoked_at, started_at,
 		stopped_at, last_media_at, deadline, lost_by, reason_code, reason_detail, acknowledged, remote, encoder,
-		ingest_ms, viewed_us, longest_gop_ns)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`,
+		ingest_ms, viewed_us, longest_gop_ns, account_id, app_id)
+		SELECT ?, ?2, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, account_id, app_id FROM livestreams WHERE id = ?2`,
 		s.ID, s.LivestreamID, phaseTexts[s.Phase], s.Epoch, ms(s.CreatedAt), ms(s.UpdatedAt), ms(s.InvokedAt), ms(s.StartedAt),
 		ms(s.StoppedAt), ms(s.LastMediaAt), ms(s.Deadline), lossTexts[s.LostBy], string(s.Reason.Code), s.Reason.Detail,
 		s.Acknowledged, s.Remote, s.Encoder, s.Ingest.Milliseconds())

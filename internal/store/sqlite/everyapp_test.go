@@ -19,7 +19,7 @@ func TestEveryApp(t *testing.T) {
 	want := []livestream.Scope{{AccountID: "b", AppID: "one"}, {AccountID: "a", AppID: "one"}, {AccountID: "a", AppID: "two"}}
 	for i, sc := range want {
 		at := time.Date(2026, 1, 1+i, 0, 0, 0, 0, time.UTC)
-		if err := s.CreateApp(t.Context(), livestream.App{AccountID: sc.AccountID, ID: sc.AppID, CreatedAt: at}); err != nil {
+		if err := s.CreateApp(t.Context(), livestream.App{AccountID: sc.AccountID, ID: sc.AppID, Name: sc.AppID, CreatedAt: at}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,6 +15,14 @@ func TestPlans(t *testing.T) {
 		where, _ := conditions(here, q)
 		return `SELECT COUNT(*) FROM livestreams l WHERE ` + where
 	}
+	apps := func(q livestream.AppQuery) string {
+		where, _ := appConditions(here.AccountID, q)
+		return `SELECT ` + appColumns + ` FROM apps WHERE ` + where + byAge(q.OldestFirst) + ` LIMIT ? OFFSET ?`
+	}
+	meetings := func(q livestream.MeetingQuery) string {
+		where, _ := meetingConditions(here, q)
+		return `SELECT ` + meetingColumns + ` FROM meetings WHERE ` + where + byAge(q.OldestFirst) + ` LIMIT ? OFFSET ?`
+	}
 	for _, c := range []struct{ name, query, index string }{
 		{"by id", selectRecord + `WHERE l.account_id = ? AND l.app_id = ? AND l.id = ?`, "sqlite_autoindex_livestreams_1 (id=?)"},
 		{"by key", selectRecord + `WHERE l.stream_key_hash = ?`, "(stream_key_hash=?)"},
@@ -27,6 +35,12 @@ func TestPlans(t *testing.T) {
 		{"sessions of idle ones", list(livestream.Query{Status: livestream.StatusIdle}), "livestreams_by_age"},
 		{"old windows", `SELECT node FROM usage_windows WHERE folded_at < ? ORDER BY folded_at LIMIT ?`, "usage_windows_by_age"},
 		{"open sessions", selectOpen, "sessions_open"},
+		{"apps", apps(livestream.AppQuery{}), "apps_by_age"},
+		{"apps by name", apps(livestream.AppQuery{Search: "x", OldestFirst: true}), "apps_by_age"},
+		{"meetings", meetings(livestream.MeetingQuery{}), "meetings_by_age"},
+		{"meetings of a stretch", meetings(livestream.MeetingQuery{From: start, To: start, Search: "x"}), "meetings_by_age (account_id=? AND app_id=? AND created_at>? AND created_at<?)"},
+		{"usage", selectUsage, "sessions_by_start (account_id=? AND app_id=? AND started_at>? AND started_at<?)"},
+		{"usage by day", selectUsageByDay, "sessions_by_start (account_id=? AND app_id=? AND started_at>? AND started_at<?)"},
 		{"tokens of an account", `SELECT id FROM tokens WHERE account_id = ? ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?`, "tokens_by_age"},
 		{"what a request created", `SELECT object_id FROM creations WHERE request = ? AND created_at >= ? ORDER BY retry >= ?, created_at DESC LIMIT 1`, "(request=?)"},
 		{"old creations", `SELECT request, object_id FROM creations WHERE created_at < ? ORDER BY created_at LIMIT 100`, "creations_by_age"},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"tally/internal/livestream"
@@ -293,4 +294,14 @@ func texts(list []string) string {
 func keyHash(k secret.String) string {
 	sum := sha256.Sum256([]byte(k.Reveal()))
 	return hex.EncodeToString(sum[:])
+}
+
+// folded is what a search in a text compares: engines differ about the case of
+// letters beyond ASCII.
+func folded(s string) string { return strings.ToLower(s) }
+
+// containing is the pattern of LIKE, with ESCAPE '\', for texts that hold s in
+// any case.
+func containing(s string) string {
+	return `%` + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(folded(s)) + `%`
 }

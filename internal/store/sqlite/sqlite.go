@@ -37,9 +37,9 @@ type Store struct {
 	written map[string]runFigures // by session id; owned by the writer's goroutine, like sweptAt
 	sweptAt time.Time
 
-	records   *cache[string, livestream.Record]        // by livestream id
-	playbacks *cache[string, string]                   // playback id -> livestream id, which never changes
-	apps      *cache[livestream.Scope, livestream.App] // apps never change
+	records   *cache[string, livestream.Record] // by livestream id
+	playbacks *cache[string, string]            // playback id -> livestream id, which never changes
+	apps      *cache[livestream.Scope, livestream.App]
 
 	closing sync.Once
 }
@@ -89,7 +89,7 @@ func (s *Store) start(ctx context.Context) error {
 		db.Close()
 		return err
 	}
-	if s.w, err = newWriter(ctx, db, s.records); err != nil {
+	if s.w, err = newWriter(ctx, db, s.records, s.apps); err != nil {
 		db.Close()
 		return err
 	}

@@ -33,7 +33,9 @@ type writer struct {
 	stmts map[string]*sql.Stmt // owned by the goroutine, as is level
 	level durability           // what synchronous is set to
 
-	records *cache[string, livestream.Record] // invalidated around each commit
+	// invalidated around each commit
+	records *cache[string, livestream.Record]
+	apps    *cache[livestream.Scope, livestream.App]
 
 	jobs    chan *job
 	stop    chan struct{} // closed by close
@@ -51,13 +53,14 @@ type job struct {
 }
 
 // newWriter starts the goroutine. From then on close closes db too.
-func newWriter(ctx context.Context, db *sql.DB, records *cache[string, livestream.Record]) (*writer, error) {
+func newWriter(ctx context.Context, db *sql.DB, records *cache[string, livestream.Record],
+	apps *cache[livestream.Scope, livestream.App]) (*writer, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
 	w := &writer{
-		db: db, conn: conn, stmts: map[string]*sql.Stmt{}, records: records,
+		db: db, conn: conn, stmts: map[string]*sql.Stmt{}, records: records, apps: apps,
 		jobs: make(chan *job, maxBatch), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if err := w.setLevel(durable); err != nil {
@@ -168,10 +171,12 @@ func (w *writer) attempt(batch []*job) bool {
 		return true
 	}
 	w.records.suspend(t.touched)
+	w.apps.suspend(t.apps)
 	err := w.run("COMMIT")
 	if err != nil {
 		w.rollback()
 	}
+	w.apps.resume(t.apps)
 	w.records.resume(t.touched)
 	if err != nil {
 		failAll(batch, err)
@@ -249,10 +254,11 @@ func (w *writer) prepared(query string) (*sql.Stmt, error) {
 // prepared once and kept.
 type tx struct {
 	w       *writer
-	wrote   bool     // the present job wrote something
-	any     bool     // one of the jobs did
-	touched []string // livestreams whose records changed
-	after   []func() // run by the writer's goroutine once this is committed
+	wrote   bool               // the present job wrote something
+	any     bool               // one of the jobs did
+	touched []string           // livestreams whose records changed
+	apps    []livestream.Scope // that changed
+	after   []func()           // run by the writer's goroutine once this is committed
 }
 
 // touch says that the record of a livestream is about to change.
