@@ -1,6 +1,7 @@
 package specfuzz
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -19,6 +20,7 @@ type Config struct {
 	Seed    uint64
 	IDs     map[string]string // of what exists from the start, by parameter: account_id, app_id
 
+	URL       string // what a webhook may call; empty: a name that does not resolve
 	Strangers []Stranger
 	Below     []string // paths that the API answers also where it has no route, such as /accounts/
 }
@@ -66,7 +68,7 @@ const maxFindings = 20
 // requests.
 func Run(c Config, n int) Report {
 	f := &fuzzer{Config: c, done: map[string]int{}, generator: &generator{
-		Rand: rand.New(rand.NewPCG(c.Seed, 0)), spec: c.Spec, pools: map[string][]string{},
+		Rand: rand.New(rand.NewPCG(c.Seed, 0)), spec: c.Spec, pools: map[string][]string{}, url: cmp.Or(c.URL, "https://hooks.invalid"),
 	}}
 	for name, id := range c.IDs {
 		f.pools[name] = []string{id}

@@ -18,6 +18,7 @@ type generator struct {
 	*rand.Rand
 	spec  *Spec
 	pools map[string][]string // ids by parameter name, such as livestream_id
+	url   string              // what members that end in url begin with
 }
 
 // chance is true in p of 100 cases.
@@ -173,10 +174,11 @@ func (g *generator) text(schema map[string]any, name string) string {
 		return time.Unix(g.Int64N(4e9), 0).UTC().Format(time.RFC3339)
 	case "date":
 		return time.Unix(g.Int64N(2e9), 0).UTC().Format(time.DateOnly)
-	case "uri":
-		return "https://hooks.invalid/" + strconv.Itoa(g.IntN(1000))
 	}
-	if pattern := str(schema["pattern"]); pattern != "" && !strings.Contains(pattern, "[^") {
+	if strings.HasSuffix(name, "url") {
+		return g.url + "/" + strconv.Itoa(g.IntN(1000))
+	}
+	if pattern := str(schema["pattern"]); pattern != "" && g.chance(60) {
 		if re, err := syntax.Parse(pattern, syntax.Perl); err == nil {
 			var b strings.Builder
 			g.matching(&b, re.Simplify())
@@ -202,7 +204,11 @@ func (g *generator) matching(b *strings.Builder, re *syntax.Regexp) {
 		}
 	case syntax.OpCharClass:
 		i := g.IntN(len(re.Rune)/2) * 2
-		b.WriteRune(re.Rune[i] + g.Int32N(min(re.Rune[i+1]-re.Rune[i], 200)+1))
+		low, high := re.Rune[i], re.Rune[i+1]
+		if low < 'A' && high > 'z' && g.chance(80) {
+			low, high = 'A', 'Z' // of a class that is nearly everything, what is common
+		}
+		b.WriteRune(low + g.Int32N(min(high-low, 200)+1))
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		b.WriteByte('a' + byte(g.IntN(26)))
 	case syntax.OpConcat, syntax.OpCapture:

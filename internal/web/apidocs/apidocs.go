@@ -44,6 +44,7 @@ type Operation struct {
 	Parts            []Part // of Path, for the page to break and mark
 	Summary          string
 	Description      template.HTML
+	Own              bool // not upstream's: the summary says so in the file
 	Open             bool // needs no token
 	Params           []Param
 	Body             *Body
@@ -176,8 +177,9 @@ func (r *reader) add(d *Document, path, method string, item, op *yaml.Node) erro
 func (r *reader) operation(path, method string, item, op *yaml.Node) (*Operation, error) {
 	o := &Operation{
 		ID: textOf(op, "operationId"), Method: strings.ToUpper(method), Path: path, Parts: parts(path),
-		Summary: textOf(op, "summary"), Description: prose(textOf(op, "description")),
+		Description: prose(textOf(op, "description")),
 	}
+	o.Summary, o.Own = strings.CutSuffix(textOf(op, "summary"), " (Tally's own)")
 	security := member(op, "security")
 	o.Open = security != nil && len(security.Content) == 0
 	for _, p := range append(items(member(item, "parameters")), items(member(op, "parameters"))...) {
@@ -238,6 +240,9 @@ func (r *reader) answer(status string, n *yaml.Node) (Answer, error) {
 	}
 	a := Answer{Status: status, Title: words(ref[strings.LastIndexByte(ref, '/')+1:]), Description: prose(textOf(n, "description"))}
 	for name, h := range members(member(n, "headers")) {
+		if name == "X-Request-Id" {
+			continue // every answer has it; the introduction says so
+		}
 		if h, err = r.resolve(h); err != nil {
 			return Answer{}, err
 		}
