@@ -89,6 +89,9 @@ func check(t *testing.T, s livestream.Store, d done) {
 	t.Helper()
 	r, err := s.RecordByID(ctx, here, d.ID)
 	must(t, err)
+	created, err := s.Created(ctx, requestFor(d.ID).Request, 1, start)
+	must(t, err)
+	same(t, "what a request created", created, d.ID)
 	facts, err := s.Timeline(ctx, r.Session.ID)
 	must(t, err)
 	x := r.Session
@@ -100,6 +103,13 @@ func check(t *testing.T, s livestream.Store, d done) {
 	if x.Epoch > 0 && (x.InvokedAt.IsZero() || x.LivestreamID != d.ID) {
 		t.Errorf("session is torn: %+v", x)
 	}
+}
+
+// requestFor is a request that creates the object of this id.
+func requestFor(id string) livestream.Creation {
+	c := livestream.Creation{What: livestream.CreatesLivestream, At: at(1_000_000)}
+	copy(c.Request[:], id)
+	return c
 }
 
 // write is the child: it works until it is killed, and says what is done.
@@ -124,7 +134,7 @@ func write(t *testing.T, s livestream.Store) {
 // writeSession takes one livestream through a session, checkpoint by checkpoint.
 func writeSession(s livestream.Store, w, i int, out chan<- done) error {
 	l := newLivestream(here, at(i))
-	if err := s.CreateLivestream(ctx, l); err != nil {
+	if err := s.CreateLivestream(livestream.WithCreation(ctx, requestFor(l.ID)), l); err != nil {
 		return err
 	}
 	d := done{ID: l.ID}
