@@ -35,6 +35,9 @@ const (
 	Read  Permission = iota + 1 // GET of livestreams, sessions, meetings, apps
 	Write                       // whatever changes those
 	Admin                       // tokens, and whatever concerns the server itself
+	// ReadApps is for the list of an account's apps, of which a token limited to
+	// apps sees its own. It goes with Read.
+	ReadApps
 )
 
 // Permission groups, as livestream.Token.Scopes holds them.
@@ -46,9 +49,9 @@ const (
 
 // grants says what each group allows. A group that is not here allows nothing.
 var grants = map[string][]Permission{
-	RealtimeAdmin: {Read, Write, Admin},
-	Realtime:      {Read, Write},
-	RealtimeRead:  {Read},
+	RealtimeAdmin: {Read, ReadApps, Write, Admin},
+	Realtime:      {Read, ReadApps, Write},
+	RealtimeRead:  {Read, ReadApps},
 }
 
 // Groups returns the names of all permission groups, for usage texts and for
@@ -98,23 +101,22 @@ type Principal struct {
 // Allows reports whether the principal may do p in scope; false is a 403 on the
 // wire. It is false when no group of the token grants p, for another account,
 // and for an app outside the token's apps. A scope without an AppID stands for
-// the whole account, which a token limited to apps does not have.
+// the whole account, which a token limited to apps does not have, but for
+// ReadApps.
 func (p Principal) Allows(scope livestream.Scope, want Permission) bool {
 	if p.granted&(1<<want) == 0 || p.AccountID == "" || p.AccountID != scope.AccountID {
 		return false
 	}
-	return len(p.appIDs) == 0 || slices.Contains(p.appIDs, scope.AppID)
+	return len(p.appIDs) == 0 || want == ReadApps || slices.Contains(p.appIDs, scope.AppID)
 }
 
 // Masked reports whether answers to the principal show "********" in place of
 // stream keys: who may only watch must not be able to publish.
 func (p Principal) Masked() bool { return p.granted&(1<<Write) == 0 }
 
-// AllowsApp reports whether the principal's token reaches the app, whatever it
-// may do there: for lists of apps.
-func (p Principal) AllowsApp(appID string) bool {
-	return len(p.appIDs) == 0 || slices.Contains(p.appIDs, appID)
-}
+// Apps are the apps that the token is limited to; empty: it reaches every app of
+// its account. Do not change them.
+func (p Principal) Apps() []string { return p.appIDs }
 
 func newPrincipal(t livestream.Token) Principal {
 	p := Principal{TokenID: t.ID, AccountID: t.AccountID, appIDs: t.AppIDs}

@@ -95,6 +95,9 @@ func TestAllows(t *testing.T) {
 		{"no account", []string{auth.RealtimeAdmin}, nil, livestream.Scope{AppID: "app"}, auth.Read, false},
 		{"own app", []string{auth.Realtime}, []string{"x", "app"}, livestream.Scope{AccountID: "account", AppID: "app"}, auth.Write, true},
 		{"other app", []string{auth.Realtime}, []string{"x"}, livestream.Scope{AccountID: "account", AppID: "app"}, auth.Read, false},
+		{"list of apps, limited to apps", []string{auth.RealtimeRead}, []string{"app"}, livestream.Scope{AccountID: "account"}, auth.ReadApps, true},
+		{"list of apps of another account", []string{auth.RealtimeRead}, []string{"app"}, livestream.Scope{AccountID: "other"}, auth.ReadApps, false},
+		{"list of apps, no group", nil, nil, livestream.Scope{AccountID: "account"}, auth.ReadApps, false},
 		{"all of the account, limited to apps", []string{auth.RealtimeAdmin}, []string{"app"}, livestream.Scope{AccountID: "account"}, auth.Read, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

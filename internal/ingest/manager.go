@@ -171,8 +171,12 @@ func (m *Manager) command(ctx context.Context, livestreamID string, e livestream
 		err error
 	}
 	reply := make(chan result, 1)
+	work := m.ctx // a command is done also when who asked has gone
+	if c, ok := livestream.CreationOf(ctx); ok {
+		work = livestream.WithCreation(work, c)
+	}
 	err := m.do(ctx, livestreamID, func(s *session) {
-		rec, err := s.command(m.ctx, e, sentence)
+		rec, err := s.command(work, e, sentence)
 		reply <- result{rec, err}
 	})
 	if err != nil {
