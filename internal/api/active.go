@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"unicode/utf8"
@@ -19,12 +20,16 @@ func getActive(s *server, w http.ResponseWriter, rq *request) error {
 	if err != nil {
 		return orMissing(err, "livestream", id)
 	}
+	v, err := s.viewOnly(rq)
+	if err != nil {
+		return err
+	}
 	if !rec.Session.Active(s.Now()) {
 		return tell(livestream.ErrNotActive, "No active livestream session found for livestream_id %s", input.Clip(id))
 	}
 	buf := buffers.Get().(*bytes.Buffer)
 	buf.Reset()
-	b := appendActive(buf.AvailableBuffer(), rec, s.origin(rq.Request))
+	b := appendActive(buf.AvailableBuffer(), rec, v)
 	buf.Write(b) // keeps what b has grown to, for the next request
 	w.Header()["Content-Length"] = []string{strconv.Itoa(len(b))}
 	w.Write(b)
@@ -33,8 +38,9 @@ func getActive(s *server, w http.ResponseWriter, rq *request) error {
 }
 
 // appendActive appends L4's answer: the livestream with disabled as text, the
-// session with its seconds as text (contract 6.2).
-func appendActive(b []byte, rec livestream.Record, o origin) []byte {
+// session with its seconds as text, or all of them bare in upstream's dialect
+// (contract 6.2).
+func appendActive(b []byte, rec livestream.Record, v view) []byte {
 	l, s := &rec.Livestream, &rec.Session
 	b = append(b, `{"success":true,"data":{"livestream":{"id":`...)
 	b = appendString(b, l.ID)
@@ -45,17 +51,20 @@ func appendActive(b []byte, rec livestream.Record, o origin) []byte {
 	b = append(b, `","meeting_id":`...)
 	b = appendOrNull(b, l.MeetingID, l.MeetingID != "")
 	b = append(b, `,"ingest_server":`...)
-	b = appendString(b, o.ingest)
+	b = appendString(b, v.ingest)
 	b = append(b, `,"stream_key":`...)
-	b = appendString(b, l.StreamKey.Reveal())
+	b = appendString(b, v.key(l))
 	b = append(b, `,"playback_url":`...)
-	b = appendString(b, o.playbackURL(l.PlaybackID))
-	b = append(b, `,"disabled":"`...)
-	b = strconv.AppendBool(b, l.Disabled)
-	b = append(b, `","created_at":`...)
+	b = appendString(b, v.playbackURL(l.PlaybackID))
+	b = append(b, `,"disabled":`...)
+	b = appendFlag(b, l.Disabled, v.form(asText))
+	b = append(b, `,"created_at":`...)
 	b = appendStamp(b, l.CreatedAt)
 	b = append(b, `,"updated_at":`...)
 	b = appendStamp(b, l.UpdatedAt)
+	if v.tally {
+		b = appendTally(b, v.livestreamTally(l))
+	}
 
 	message := s.ErrMessage()
 	b = append(b, `},"session":{"id":`...)
@@ -74,11 +83,26 @@ func appendActive(b []byte, rec livestream.Record, o origin) []byte {
 	b = appendStamp(b, s.CreatedAt)
 	b = append(b, `,"updated_at":`...)
 	b = appendStamp(b, s.UpdatedAt)
-	b = append(b, `,"ingest_seconds":"`...)
-	b = strconv.AppendInt(b, seconds(s.Ingest), 10)
-	b = append(b, `","viewer_seconds":"`...)
-	b = strconv.AppendInt(b, seconds(s.Viewed), 10)
-	return append(b, "\"}}}\n"...)
+	b = append(b, `,"ingest_seconds":`...)
+	b = appendFigure(b, seconds(s.Ingest), v.form(asText))
+	b = append(b, `,"viewer_seconds":`...)
+	b = appendFigure(b, seconds(s.Viewed), v.form(asText))
+	if v.tally {
+		b = appendTally(b, v.sessionTally(*s))
+	}
+	return append(b, "}}}\n"...)
+}
+
+// appendTally appends our own fields, which few ask for, by way of encoding/json.
+func appendTally(b []byte, fields any) []byte {
+	b = append(b, `,"tally":`...)
+	buf := bytes.NewBuffer(b)
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(fields); err != nil {
+		panic(err) // of plain values, which all can be written
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }
 
 func appendOrNull(b []byte, s string, has bool) []byte {

@@ -46,8 +46,9 @@ type Store interface {
 	Created(ctx context.Context, request [32]byte, retry int, since time.Time) (id string, err error)
 }
 
-// Control carries commands to whoever owns the livestream. Both return the
-// record as it stands after the command.
+// Control carries commands to whoever owns the livestream. Each returns the
+// record as it stands after the command, or livestream.ErrNotFound for a
+// livestream that was deleted meanwhile.
 type Control interface {
 	// Start opens a session that awaits its encoder. ErrAlreadyOn when one is
 	// open, ErrDisabled when the livestream is disabled.
@@ -55,6 +56,16 @@ type Control interface {
 	// Stop ends an open session, or acknowledges a failed one. ErrNotActive
 	// when there is neither.
 	Stop(ctx context.Context, livestreamID string) (livestream.Record, error)
+	// Enable accepts publishes again, Disable refuses them and ends what is on
+	// air, ResetKey makes a new stream key and ends what is on air.
+	Enable(ctx context.Context, livestreamID string) (livestream.Record, error)
+	Disable(ctx context.Context, livestreamID string) (livestream.Record, error)
+	ResetKey(ctx context.Context, livestreamID string) (livestream.Record, error)
+	// Configure changes name and settings, also while on air.
+	Configure(ctx context.Context, livestreamID string, c livestream.Change) (livestream.Record, error)
+	// Delete takes the livestream away; its sessions stay. ErrOpen while one is
+	// open.
+	Delete(ctx context.Context, livestreamID string) (livestream.Record, error)
 }
 
 // Config wires an API. Store, Auth and Control are required.

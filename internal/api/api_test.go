@@ -163,6 +163,11 @@ func TestBodiesThatAreRefused(t *testing.T) {
 		{"unknown setting", `{"tally":{"reconect":5}}`, 400, "/tally/reconect"},
 		{"setting with a slash", `{"tally":{"a/b~c":5}}`, 400, "/tally/a~1b~0c"},
 		{"setting out of bounds", `{"tally":{"reconnect_window_seconds":1801}}`, 400, "/tally/reconnect_window_seconds"},
+		{"setting that is none of a few", `{"tally":{"publisher_policy":"Reject"}}`, 400, "/tally/publisher_policy"},
+		{"setting of the wrong type", `{"tally":{"publisher_policy":1}}`, 400, "/tally/publisher_policy"},
+		{"tally is text", `{"tally":"x"}`, 400, "/tally"},
+		{"meeting that does not exist", `{"tally":{"meeting_id":"00000000-0000-4000-8000-000000000000"}}`, 400, "/tally/meeting_id"},
+		{"meeting is a number", `{"tally":{"meeting_id":7}}`, 400, "/tally/meeting_id"},
 		{"setting with a fraction", `{"tally":{"damping_seconds":1.5}}`, 400, "/tally/damping_seconds"},
 		{"setting is null", `{"tally":{"damping_seconds":null}}`, 400, "/tally/damping_seconds"},
 		{"huge", `{"name":"` + strings.Repeat("a", 1<<20) + `"}`, 413, ""},
@@ -222,8 +227,8 @@ func TestBodiesThatAreTaken(t *testing.T) {
 func TestSettingsAtCreate(t *testing.T) {
 	w := newWorld(t)
 	id := data[struct{ ID string }](t, w.call("POST", base+"/livestreams",
-		`{"tally":{"reconnect_window_seconds":0,"damping_seconds":5,"await_encoder_seconds":60,"endlist_delay_seconds":0}}`)).ID
-	want := livestream.Settings{Damping: 5 * time.Second, AwaitEncoder: time.Minute}
+		`{"tally":{"reconnect_window_seconds":0,"damping_seconds":5,"await_encoder_seconds":60,"endlist_delay_seconds":0,"publisher_policy":"reject"}}`)).ID
+	want := livestream.Settings{Damping: 5 * time.Second, AwaitEncoder: time.Minute, Publisher: livestream.Reject}
 	if got := w.record(id).Livestream.Settings; got != want {
 		t.Errorf("settings are %+v, want %+v", got, want)
 	}

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"tally/internal/api/input"
@@ -12,25 +14,51 @@ import (
 // createLivestream is L1. The answer says INVOKED, as upstream's does; nothing
 // stores that, and a read right after says IDLE.
 func createLivestream(s *server, w http.ResponseWriter, rq *request) error {
+	v, err := s.viewOnly(rq)
+	if err != nil {
+		return err
+	}
 	body, err := input.ReadBody(w, rq.Request)
 	if err != nil {
 		return err
 	}
-	l := s.newLivestream(rq.Scope)
-	l.Name, l.HasName = body.Text("name")
-	l.Settings = settings(body)
+	change, ours := changeOf(body, "meeting_id")
+	l := change.Apply(s.newLivestream(rq.Scope))
+	if l.MeetingID, err = s.meetingFor(rq, ours); err != nil {
+		return err
+	}
 	if err := body.Err(); err != nil {
 		return err
 	}
-	if err := s.Store.CreateLivestream(rq.Context(), l); err != nil {
+	err = s.Store.CreateLivestream(rq.Context(), l)
+	if errors.Is(err, livestream.ErrExists) && l.MeetingID != "" {
+		ours.Fault("meeting_id", "names a meeting that has its livestream already")
+		return body.Err()
+	}
+	if err != nil {
 		return err
 	}
-	o := livestreamOf(livestream.Record{Livestream: l}, s.origin(rq.Request))
+	o := v.livestream(livestream.Record{Livestream: l}, bare)
 	return s.reply(w, http.StatusCreated, createdLivestream{
 		ID: o.ID, Name: o.Name, Status: livestream.StatusInvoked, MeetingID: o.MeetingID,
 		IngestServer: o.IngestServer, StreamKey: o.StreamKey, PlaybackURL: o.PlaybackURL,
-		Disabled: l.Disabled, CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
+		Disabled: l.Disabled, CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt, Tally: o.Tally,
 	}, nil)
+}
+
+// meetingFor reads whose livestream a new one is to be, in our extension of
+// create: whoever moves in keeps the ids of meetings. "" for an independent one.
+func (s *server) meetingFor(rq *request, ours input.Object) (string, error) {
+	id, has := ours.Text("meeting_id")
+	if !has {
+		return "", nil
+	}
+	_, err := s.Store.Meeting(rq.Context(), rq.Scope, id)
+	if errors.Is(err, livestream.ErrNotFound) {
+		ours.Fault("meeting_id", "names no meeting of this app; create the meeting first")
+		err = nil
+	}
+	return id, err
 }
 
 func (s *server) newLivestream(scope livestream.Scope) livestream.Livestream {
@@ -46,34 +74,48 @@ func (s *server) newLivestream(scope livestream.Scope) livestream.Livestream {
 	}
 }
 
-// settings reads our extension of create: what a livestream has otherwise than
-// the server's defaults (design section 3). A name that is not known is a
-// fault here, because upstream sends nothing below "tally".
-func settings(body input.Object) livestream.Settings {
-	set := livestream.DefaultSettings
+// settings are the durations that "tally" of a body may set: bounds in seconds,
+// and the place in a change.
+var settings = map[string]struct {
+	low, high int
+	in        func(*livestream.Change) **time.Duration
+}{
+	"reconnect_window_seconds": {0, 1800, func(c *livestream.Change) **time.Duration { return &c.ReconnectWindow }},
+	"damping_seconds":          {0, 300, func(c *livestream.Change) **time.Duration { return &c.Damping }},
+	"await_encoder_seconds":    {60, 86400, func(c *livestream.Change) **time.Duration { return &c.AwaitEncoder }},
+	"endlist_delay_seconds":    {0, 600, func(c *livestream.Change) **time.Duration { return &c.EndlistDelay }},
+}
+
+// policySetting is the one setting that is no duration.
+const policySetting = "publisher_policy"
+
+// changeOf reads what a body sets of a livestream: its name, and our settings
+// below "tally", which is returned too (design section 3). A name below "tally"
+// that is neither a setting nor known to the caller is a fault, because upstream
+// sends nothing there.
+func changeOf(body input.Object, known ...string) (c livestream.Change, ours input.Object) {
+	if body.Has("name") {
+		c.SetName = true
+		c.Name, c.HasName = body.Text("name")
+	}
 	ours, ok := body.Object("tally")
 	if !ok {
-		return set
-	}
-	fields := map[string]struct {
-		value     *time.Duration
-		low, high int // seconds
-	}{
-		"reconnect_window_seconds": {&set.ReconnectWindow, 0, 1800},
-		"damping_seconds":          {&set.Damping, 0, 300},
-		"await_encoder_seconds":    {&set.AwaitEncoder, 60, 86400},
-		"endlist_delay_seconds":    {&set.EndlistDelay, 0, 600},
+		return c, ours
 	}
 	for _, name := range ours.Names() {
-		f, ok := fields[name]
-		if !ok {
+		f, ok := settings[name]
+		switch {
+		case ok:
+			d := time.Duration(ours.Whole(name, f.low, f.high, 0)) * time.Second
+			*f.in(&c) = &d
+		case name == policySetting:
+			p := input.OneOf(ours, name, livestream.Policies, livestream.ReplaceIfStale)
+			c.Publisher = &p
+		case !slices.Contains(known, name):
 			ours.Fault(name, "is no setting")
-			continue
 		}
-		n := ours.Whole(name, f.low, f.high, int(*f.value/time.Second))
-		*f.value = time.Duration(n) * time.Second
 	}
-	return set
+	return c, ours
 }
 
 // listLivestreams is L2.
@@ -87,6 +129,7 @@ func listLivestreams(s *server, w http.ResponseWriter, rq *request) error {
 		To:              p.Time("end_time", true),
 		OldestFirst:     p.OldestFirst(),
 	}
+	v := s.view(rq, p)
 	if err := p.Err(); err != nil {
 		return err
 	}
@@ -94,15 +137,19 @@ func listLivestreams(s *server, w http.ResponseWriter, rq *request) error {
 	if err != nil {
 		return err
 	}
-	list := livestreamList{Paging: pagingOf(q.Page, len(recs), total), Livestreams: make([]livestreamObject, len(recs))}
-	from := s.origin(rq.Request)
+	page := pagingOf(q.Page, len(recs), total)
+	items := make([]livestreamObject, len(recs))
 	for i, rec := range recs {
-		list.Livestreams[i] = livestreamOf(rec, from)
+		items[i] = v.livestream(rec, asText)
 	}
-	if len(recs) > 0 {
-		list.livestreamObject = &list.Livestreams[0]
+	if v.upstream {
+		return s.reply(w, http.StatusOK, items, &page)
 	}
-	return s.reply(w, http.StatusOK, list, &list.Paging)
+	list := livestreamList{Paging: page, Livestreams: items}
+	if len(items) > 0 {
+		list.livestreamObject = &items[0]
+	}
+	return s.reply(w, http.StatusOK, list, &page)
 }
 
 // getLivestream is L3: a livestream and a page of its sessions, newest first.
@@ -113,40 +160,24 @@ func getLivestream(s *server, w http.ResponseWriter, rq *request) error {
 		return orMissing(err, "livestream", id)
 	}
 	p := input.ParseQuery(rq.URL.RawQuery)
-	page := p.Page()
+	page, v := p.Page(), s.view(rq, p)
 	if err := p.Err(); err != nil {
 		return err
 	}
 	all, total, err := s.Store.Sessions(rq.Context(), rq.Scope, id, page)
 	if err != nil {
-		return err
+		return orMissing(err, "livestream", id)
 	}
 	d := livestreamDetail{
-		Livestream: livestreamOf(rec, s.origin(rq.Request)),
-		Sessions:   make([]sessionObject, len(all)),
+		Livestream: v.livestream(rec, asText),
+		Sessions:   v.sessions(all, rec, bare, bare),
 		Paging:     pagingOf(page, len(all), total),
 	}
-	for i, one := range all {
-		if one.ID == rec.Session.ID {
-			one = rec.Session // as of the livestream's status
-		}
-		d.Sessions[i] = sessionOf(one)
-	}
 	if rec.Session.ID != "" { // the newest, whatever the page
-		newest := sessionOf(rec.Session)
+		newest := v.session(rec.Session, bare, bare)
 		d.Session = &newest
 	}
 	return s.reply(w, http.StatusOK, d, &d.Paging)
-}
-
-// getSession is L5.
-func getSession(s *server, w http.ResponseWriter, rq *request) error {
-	id := rq.PathValue("session_id")
-	one, err := s.Store.Session(rq.Context(), rq.Scope, id)
-	if err != nil {
-		return orMissing(err, "livestream session", id)
-	}
-	return s.reply(w, http.StatusOK, sessionOf(one), nil)
 }
 
 // stopLivestream is ours: it ends what is on air, or acknowledges what failed.
@@ -172,4 +203,71 @@ func (s *server) stop(w http.ResponseWriter, rq *request, rec livestream.Record,
 		return err
 	}
 	return s.reply(w, http.StatusOK, stopped{stoppedMessage}, nil)
+}
+
+// changeLivestream is ours: name and settings, also while on air.
+func changeLivestream(s *server, w http.ResponseWriter, rq *request) error {
+	return s.command(w, rq, bare, func(ctx context.Context, rec livestream.Record, body input.Object) (livestream.Record, error) {
+		c, _ := changeOf(body)
+		if err := body.Err(); err != nil {
+			return rec, err
+		}
+		if c == (livestream.Change{}) {
+			return rec, nil // nothing to change is no change: updated_at stays
+		}
+		return s.Control.Configure(ctx, rec.Livestream.ID, c)
+	})
+}
+
+// deleteLivestream is ours: 400 while it is on air. Its sessions can still be
+// read by their ids, and its key and playback URL are never used again.
+func deleteLivestream(s *server, w http.ResponseWriter, rq *request) error {
+	return s.command(w, rq, bare, bodyless(s.Control.Delete))
+}
+
+// enableLivestream and disableLivestream are L15; a disabled livestream refuses
+// publishes, and what is on air ends.
+func enableLivestream(s *server, w http.ResponseWriter, rq *request) error {
+	return s.command(w, rq, bare, bodyless(s.Control.Enable))
+}
+
+func disableLivestream(s *server, w http.ResponseWriter, rq *request) error {
+	return s.command(w, rq, bare, bodyless(s.Control.Disable))
+}
+
+// resetStreamKey is L14: it answers the new key, and what is on air ends.
+func resetStreamKey(s *server, w http.ResponseWriter, rq *request) error {
+	return s.command(w, rq, asText, bodyless(s.Control.ResetKey))
+}
+
+// A deed changes a livestream as a body asks and returns it as it is then.
+type deed func(ctx context.Context, rec livestream.Record, body input.Object) (livestream.Record, error)
+
+// bodyless makes a deed of a command that reads nothing of the body.
+func bodyless(command func(ctx context.Context, id string) (livestream.Record, error)) deed {
+	return func(ctx context.Context, rec livestream.Record, _ input.Object) (livestream.Record, error) {
+		return command(ctx, rec.Livestream.ID)
+	}
+}
+
+// command does what changes the livestream that the path names, and answers it
+// as it stands then, disabled in the form that the endpoint declares.
+func (s *server) command(w http.ResponseWriter, rq *request, disabled form, do deed) error {
+	id := rq.PathValue("livestream_id")
+	rec, err := s.Store.RecordByID(rq.Context(), rq.Scope, id)
+	if err != nil {
+		return orMissing(err, "livestream", id)
+	}
+	v, err := s.viewOnly(rq)
+	if err != nil {
+		return err
+	}
+	body, err := input.ReadBody(w, rq.Request)
+	if err != nil {
+		return err
+	}
+	if rec, err = do(rq.Context(), rec, body); err != nil {
+		return orMissing(err, "livestream", id)
+	}
+	return s.reply(w, http.StatusOK, v.livestream(rec, disabled), nil)
 }

@@ -64,6 +64,10 @@ func startMeetingLivestream(s *server, w http.ResponseWriter, rq *request) error
 	if err != nil {
 		return err
 	}
+	v, err := s.viewOnly(rq)
+	if err != nil {
+		return err
+	}
 	body, err := input.ReadBody(w, rq.Request)
 	if err != nil {
 		return err
@@ -90,10 +94,10 @@ func startMeetingLivestream(s *server, w http.ResponseWriter, rq *request) error
 	if rec, err = s.Control.Start(rq.Context(), rec.Livestream.ID); err != nil {
 		return err
 	}
-	o := livestreamOf(rec, s.origin(rq.Request))
+	o := v.livestream(rec, bare)
 	return s.reply(w, http.StatusCreated, startedLivestream{
 		ID: o.ID, Name: o.Name, Status: o.Status, MeetingID: o.MeetingID,
-		IngestServer: o.IngestServer, StreamKey: o.StreamKey, PlaybackURL: o.PlaybackURL,
+		IngestServer: o.IngestServer, StreamKey: o.StreamKey, PlaybackURL: o.PlaybackURL, Tally: o.Tally,
 	}, nil)
 }
 
@@ -131,10 +135,14 @@ func getMeetingActiveLivestream(s *server, w http.ResponseWriter, rq *request) e
 	if err != nil {
 		return err
 	}
+	v, err := s.viewOnly(rq)
+	if err != nil {
+		return err
+	}
 	if !rec.Session.Active(s.Now()) {
 		return none
 	}
-	return s.reply(w, http.StatusOK, livestreamOf(rec, s.origin(rq.Request)), nil)
+	return s.reply(w, http.StatusOK, v.livestream(rec, asText), nil)
 }
 
 // meetingRecord finds a meeting's livestream. none is the error that says that

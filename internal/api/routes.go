@@ -32,17 +32,25 @@ const public auth.Permission = 0
 // routes is the one table of what is served and of who may ask. A word beats a
 // parameter in the same place (router.go).
 var routes = []route{
-	{"POST", appPath + "/livestreams", auth.Write, createLivestream},                                     // L1
-	{"GET", appPath + "/livestreams", auth.Read, listLivestreams},                                        // L2
-	{"GET", appPath + "/livestreams/{livestream_id}", auth.Read, getLivestream},                          // L3
-	{"GET", appPath + "/livestreams/{livestream_id}/active-livestream-session", auth.Read, getActive},    // L4
-	{"GET", appPath + "/livestreams/sessions/{session_id}", auth.Read, getSession},                       // L5
-	{"POST", appPath + "/livestreams/{livestream_id}/stop", auth.Write, stopLivestream},                  // ours
-	{"POST", appPath + "/meetings", auth.Write, createMeeting},                                           //
-	{"GET", appPath + "/meetings/{meeting_id}", auth.Read, getMeeting},                                   //
+	{"POST", appPath + "/livestreams", auth.Write, createLivestream},                                  // L1
+	{"GET", appPath + "/livestreams", auth.Read, listLivestreams},                                     // L2
+	{"GET", appPath + "/livestreams/{livestream_id}", auth.Read, getLivestream},                       // L3
+	{"PATCH", appPath + "/livestreams/{livestream_id}", auth.Write, changeLivestream},                 // ours
+	{"DELETE", appPath + "/livestreams/{livestream_id}", auth.Write, deleteLivestream},                // ours
+	{"GET", appPath + "/livestreams/{livestream_id}/active-livestream-session", auth.Read, getActive}, // L4
+	{"POST", appPath + "/livestreams/{livestream_id}/stop", auth.Write, stopLivestream},               // ours
+	{"POST", appPath + "/livestreams/{livestream_id}/reset-stream-key", auth.Write, resetStreamKey},   // L14
+	{"PUT", appPath + "/livestreams/{livestream_id}/enable", auth.Write, enableLivestream},            // L15
+	{"PUT", appPath + "/livestreams/{livestream_id}/disable", auth.Write, disableLivestream},          // L15
+	{"GET", appPath + "/livestreams/sessions/{session_id}", auth.Read, getSession},                    // L5
+	{"GET", appPath + "/sessions/{session_id}/livestream-sessions", auth.Read, listSessionsOfSession}, // L10
+
+	{"POST", appPath + "/meetings", auth.Write, createMeeting},
+	{"GET", appPath + "/meetings/{meeting_id}", auth.Read, getMeeting},
 	{"POST", appPath + "/meetings/{meeting_id}/livestreams", auth.Write, startMeetingLivestream},         // L6
 	{"POST", appPath + "/meetings/{meeting_id}/active-livestream/stop", auth.Write, stopMeeting},         // L7
 	{"GET", appPath + "/meetings/{meeting_id}/active-livestream", auth.Read, getMeetingActiveLivestream}, // L8
+	{"GET", appPath + "/meetings/{meeting_id}/livestream", auth.Read, getMeetingLivestream},              // L9
 
 	{"GET", tokensPath, auth.Admin, listTokens}, // ours
 	{"POST", tokensPath, auth.Admin, createToken},

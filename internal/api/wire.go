@@ -83,10 +83,11 @@ type createdLivestream struct {
 	Disabled     bool              `json:"disabled"`
 	CreatedAt    stamp             `json:"created_at"`
 	UpdatedAt    stamp             `json:"updated_at"`
+	Tally        *livestreamTally  `json:"tally,omitempty"`
 }
 
-// livestreamObject is L2's items, L3's and L4's livestream, and L8: disabled
-// is the text "true" or "false".
+// livestreamObject is a livestream everywhere else. disabled is text in L2, L3,
+// L4, L8 and L14, and a boolean in L9, L15 and our own routes.
 type livestreamObject struct {
 	ID           string            `json:"id"`
 	Name         *string           `json:"name"`
@@ -95,24 +96,28 @@ type livestreamObject struct {
 	IngestServer string            `json:"ingest_server"`
 	StreamKey    string            `json:"stream_key"`
 	PlaybackURL  string            `json:"playback_url"`
-	Disabled     string            `json:"disabled"`
+	Disabled     flag              `json:"disabled"`
 	CreatedAt    stamp             `json:"created_at"`
 	UpdatedAt    stamp             `json:"updated_at"`
+	Tally        *livestreamTally  `json:"tally,omitempty"`
 }
 
-func livestreamOf(rec livestream.Record, o origin) livestreamObject {
-	l := rec.Livestream
+// livestream shows a livestream, its disabled in the form that the endpoint
+// declares.
+func (v view) livestream(rec livestream.Record, disabled form) livestreamObject {
+	l := &rec.Livestream
 	return livestreamObject{
 		ID:           l.ID,
 		Name:         orNull(l.Name, l.HasName),
 		Status:       rec.Session.Status(),
 		MeetingID:    orNull(l.MeetingID, l.MeetingID != ""),
-		IngestServer: o.ingest,
-		StreamKey:    l.StreamKey.Reveal(),
-		PlaybackURL:  o.playbackURL(l.PlaybackID),
-		Disabled:     strconv.FormatBool(l.Disabled),
+		IngestServer: v.ingest,
+		StreamKey:    v.key(l),
+		PlaybackURL:  v.playbackURL(l.PlaybackID),
+		Disabled:     flag{l.Disabled, v.form(disabled)},
 		CreatedAt:    stamp(l.CreatedAt),
 		UpdatedAt:    stamp(l.UpdatedAt),
+		Tally:        v.livestreamTally(l),
 	}
 }
 
@@ -132,22 +137,42 @@ type livestreamDetail struct {
 	Paging     paging           `json:"paging"`
 }
 
-// sessionObject is a session with its seconds as numbers: L3 and L5. (L4 has
-// them as text and is built in active.go.)
-type sessionObject struct {
-	ID            string  `json:"id"`
-	LivestreamID  string  `json:"livestream_id"`
-	ErrMessage    *string `json:"err_message"`
-	InvokedTime   stamp   `json:"invoked_time"`
-	StartedTime   stamp   `json:"started_time"`
-	StoppedTime   stamp   `json:"stopped_time"`
-	CreatedAt     stamp   `json:"created_at"`
-	UpdatedAt     stamp   `json:"updated_at"`
-	IngestSeconds int64   `json:"ingest_seconds"`
-	ViewerSeconds int64   `json:"viewer_seconds"`
+// meetingLivestream is L9's data: livestreams as declared, livestream as in the
+// example that came with it (contract 6.6).
+type meetingLivestream struct {
+	Livestreams []livestreamObject `json:"livestreams"`
+	Livestream  livestreamObject   `json:"livestream"`
+	Sessions    []sessionObject    `json:"sessions"`
+	Paging      paging             `json:"paging"`
 }
 
-func sessionOf(s livestream.Session) sessionObject {
+// sessionList is L10's data: the newest session's fields as declared, the page
+// under data as in the example (contract 6.6).
+type sessionList struct {
+	*sessionObject                 // absent when the page is empty
+	Data           []sessionObject `json:"data"`
+	Paging         paging          `json:"paging"`
+}
+
+// sessionObject is a session everywhere. The seconds are numbers in L3, L5 and
+// L10 and text in L4; in L9 ingest_seconds is text, and viewer_seconds, which is
+// not declared there, is the number of its example.
+type sessionObject struct {
+	ID            string        `json:"id"`
+	LivestreamID  string        `json:"livestream_id"`
+	ErrMessage    *string       `json:"err_message"`
+	InvokedTime   stamp         `json:"invoked_time"`
+	StartedTime   stamp         `json:"started_time"`
+	StoppedTime   stamp         `json:"stopped_time"`
+	CreatedAt     stamp         `json:"created_at"`
+	UpdatedAt     stamp         `json:"updated_at"`
+	IngestSeconds figure        `json:"ingest_seconds"`
+	ViewerSeconds figure        `json:"viewer_seconds"`
+	Tally         *sessionTally `json:"tally,omitempty"`
+}
+
+// session shows a session, its seconds in the forms that the endpoint declares.
+func (v view) session(s livestream.Session, ingest, viewer form) sessionObject {
 	message := s.ErrMessage()
 	return sessionObject{
 		ID:            s.ID,
@@ -158,9 +183,23 @@ func sessionOf(s livestream.Session) sessionObject {
 		StoppedTime:   stamp(s.StoppedAt),
 		CreatedAt:     stamp(s.CreatedAt),
 		UpdatedAt:     stamp(s.UpdatedAt),
-		IngestSeconds: seconds(s.Ingest),
-		ViewerSeconds: seconds(s.Viewed),
+		IngestSeconds: figure{seconds(s.Ingest), v.form(ingest)},
+		ViewerSeconds: figure{seconds(s.Viewed), v.form(viewer)},
+		Tally:         v.sessionTally(s),
 	}
+}
+
+// sessions shows a page of sessions of rec's livestream. The newest is as of the
+// livestream's status, not as of a later read.
+func (v view) sessions(all []livestream.Session, rec livestream.Record, ingest, viewer form) []sessionObject {
+	page := make([]sessionObject, len(all))
+	for i, one := range all {
+		if one.ID == rec.Session.ID {
+			one = rec.Session
+		}
+		page[i] = v.session(one, ingest, viewer)
+	}
+	return page
 }
 
 // startedLivestream is L6: five declared fields, and two that do no harm.
@@ -172,6 +211,7 @@ type startedLivestream struct {
 	IngestServer string            `json:"ingest_server"`
 	StreamKey    string            `json:"stream_key"`
 	PlaybackURL  string            `json:"playback_url"`
+	Tally        *livestreamTally  `json:"tally,omitempty"`
 }
 
 // stopped is L7, and our stop of a livestream.

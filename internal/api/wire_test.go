@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,22 +13,16 @@ import (
 )
 
 // activeOracle says what appendActive must append, by way of encoding/json.
-func activeOracle(rec livestream.Record, o origin) string {
-	type textSession struct {
-		sessionObject
-		IngestSeconds int64 `json:"ingest_seconds,string"`
-		ViewerSeconds int64 `json:"viewer_seconds,string"`
-	}
+func activeOracle(rec livestream.Record, v view) string {
 	var body struct {
 		Success bool `json:"success"`
 		Data    struct {
 			Livestream livestreamObject `json:"livestream"`
-			Session    textSession      `json:"session"`
+			Session    sessionObject    `json:"session"`
 		} `json:"data"`
 	}
-	s := sessionOf(rec.Session)
-	body.Success, body.Data.Livestream = true, livestreamOf(rec, o)
-	body.Data.Session = textSession{s, s.IngestSeconds, s.ViewerSeconds}
+	body.Success, body.Data.Livestream = true, v.livestream(rec, asText)
+	body.Data.Session = v.session(rec.Session, asText, asText)
 	text, err := marshal(body)
 	if err != nil {
 		return err.Error()
@@ -57,11 +52,18 @@ func TestActiveIsWhatItsTypesSay(t *testing.T) {
 				CreatedAt: when.Draw(t, "s created"), UpdatedAt: when.Draw(t, "s updated"), InvokedAt: when.Draw(t, "invoked"),
 				StartedAt: when.Draw(t, "started"), StoppedAt: when.Draw(t, "stopped"),
 				Reason: livestream.Reason{Code: livestream.Code(text.Draw(t, "code")), Detail: text.Draw(t, "detail")},
+				Remote: text.Draw(t, "remote"), Encoder: text.Draw(t, "encoder"), Viewers: rapid.Int().Draw(t, "viewers"),
 				Ingest: time.Duration(span.Draw(t, "ingest")), Viewed: time.Duration(span.Draw(t, "viewed")),
 			},
 		}
-		o := origin{"https://" + text.Draw(t, "host"), "rtmp://" + text.Draw(t, "ingest") + "/live/"}
-		got, want := string(appendActive(nil, rec, o)), activeOracle(rec, o)
+		v := view{
+			origin:   origin{"https://" + text.Draw(t, "host"), "rtmp://" + text.Draw(t, "ingest") + "/live/"},
+			upstream: rapid.Bool().Draw(t, "upstream"), masked: rapid.Bool().Draw(t, "masked"), tally: rapid.Bool().Draw(t, "tally"),
+		}
+		got, want := string(appendActive(nil, rec, v)), activeOracle(rec, v)
+		if v.masked && rec.Livestream.StreamKey.Reveal() != "" && !strings.Contains(got, `"stream_key":"********"`) {
+			t.Fatalf("the key is not masked: %s", got)
+		}
 		if got != want {
 			t.Fatalf("got  %s\nwant %s", got, want)
 		}

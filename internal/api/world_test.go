@@ -98,6 +98,26 @@ func (c commands) Stop(ctx context.Context, id string) (livestream.Record, error
 	return rec, err
 }
 
+func (c commands) Enable(ctx context.Context, id string) (livestream.Record, error) {
+	return c.w.store.Advance(ctx, id, livestream.Event{Kind: livestream.Enable, At: c.w.now})
+}
+
+func (c commands) Disable(ctx context.Context, id string) (livestream.Record, error) {
+	return c.w.store.Advance(ctx, id, livestream.Event{Kind: livestream.Disable, At: c.w.now})
+}
+
+func (c commands) ResetKey(ctx context.Context, id string) (livestream.Record, error) {
+	return c.w.store.Advance(ctx, id, livestream.Event{Kind: livestream.ResetKey, At: c.w.now, NewKey: livestream.NewStreamKey()})
+}
+
+func (c commands) Configure(ctx context.Context, id string, change livestream.Change) (livestream.Record, error) {
+	return c.w.store.Advance(ctx, id, livestream.Event{Kind: livestream.Configure, At: c.w.now, Change: change})
+}
+
+func (c commands) Delete(ctx context.Context, id string) (livestream.Record, error) {
+	return c.w.store.Advance(ctx, id, livestream.Event{Kind: livestream.Delete, At: c.w.now})
+}
+
 // advance turns the clock by d and applies an event to a livestream.
 func (w *world) advance(id string, d time.Duration, e livestream.Event) livestream.Record {
 	w.t.Helper()

@@ -236,8 +236,14 @@ func checkEscapes(data []byte) error {
 // Err is nil, or every fault found so far.
 func (o Object) Err() error { return o.faults.err() }
 
-// Names lists the members, in no order.
-func (o Object) Names() []string { return slices.Collect(maps.Keys(o.members)) }
+// Names lists the members in the order of the alphabet.
+func (o Object) Names() []string { return slices.Sorted(maps.Keys(o.members)) }
+
+// Has reports whether there is a member of that name, null or not.
+func (o Object) Has(name string) bool {
+	_, ok := o.members[name]
+	return ok
+}
 
 // Raw is a member's JSON as it came; nil when it is absent or null.
 func (o Object) Raw(name string) json.RawMessage {
@@ -304,6 +310,21 @@ func (o Object) Whole(name string, low, high, without int) int {
 		return without
 	}
 	return int(f)
+}
+
+// OneOf reads an optional text that is one of a few; without says what absence
+// means.
+func OneOf[T ~string](o Object, name string, few []T, without T) T {
+	raw, ok := o.members[name]
+	if !ok {
+		return without
+	}
+	var text string
+	if json.Unmarshal(raw, &text) != nil || !slices.Contains(few, T(text)) {
+		o.Fault(name, "must be one of %q", few)
+		return without
+	}
+	return T(text)
 }
 
 // Object reads an optional, nullable object; ok is false when there is none.

@@ -103,6 +103,21 @@ func (p *Query) OldestFirst() bool {
 	return false
 }
 
+// Includes reads include, our own parameter: whether it names what. Repeated
+// keys are taken, and nothing else than what may be named.
+func (p *Query) Includes(what string) (yes bool) {
+	for _, v := range p.values["include"] {
+		switch v {
+		case what:
+			yes = true
+		case "":
+		default:
+			p.fault(`"include" must be %s`, what)
+		}
+	}
+	return yes
+}
+
 // Status reads the filter of that name; "" does not filter.
 func (p *Query) Status() livestream.Status {
 	switch v := livestream.Status(p.one("status")); v {
