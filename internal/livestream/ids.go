@@ -63,3 +63,22 @@ func RandomText(n int) string {
 		}
 	}
 }
+
+// IsUUID reports whether s is a UUID of any version as RFC 9562 section 4 writes
+// it, in lower case.
+func IsUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range []byte(s) {
+		switch {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case !('0' <= c && c <= '9' || 'a' <= c && c <= 'f'):
+			return false
+		}
+	}
+	return true
+}

@@ -50,3 +50,23 @@ func TestRandomTextUsesEveryCharacterEqually(t *testing.T) {
 		}
 	}
 }
+
+func TestIsUUID(t *testing.T) {
+	for s, want := range map[string]bool{
+		livestream.NewUUID():                   true,
+		"00000000-0000-0000-0000-000000000000": true,
+		"bbb0a1b2-c3d4-1e5f-0123-456789abcdef": true,
+		"BBB0A1B2-c3d4-1e5f-0123-456789abcdef": false,
+		"bbb0a1b2xc3d4-1e5f-0123-456789abcdef": false,
+		"bbb0a1b2-c3d4-1e5f-0123-456789abcdeg": false,
+		"bbb0a1b2-c3d4-1e5f-0123-456789abcde":  false,
+		"bbb0a1b2c3d41e5f0123456789abcdef":     false,
+		"{b0a1b2c-c3d4-1e5f-0123-456789abcde}": false,
+		"bbb0a1b2-c3d4-1e5f-0123-456789abcdé":  false,
+		"":                                     false,
+	} {
+		if got := livestream.IsUUID(s); got != want {
+			t.Errorf("IsUUID(%q) is %v", s, got)
+		}
+	}
+}

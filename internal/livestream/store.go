@@ -81,8 +81,8 @@ type Query struct {
 // An AppQuery filters a list of apps. Zero fields do not filter.
 type AppQuery struct {
 	Page
-	Search      string   // part of the name, in any case
-	IDs         []string // only these; nil: every app of the account
+	Search      string   // part of the name or of the id, in any case
+	IDs         []string // only these; empty: every app of the account
 	OldestFirst bool
 }
 

@@ -77,9 +77,6 @@ func (s *Store) UpdateApp(ctx context.Context, sc livestream.Scope, change func(
 
 // Apps reads the page and the count in one snapshot.
 func (s *Store) Apps(ctx context.Context, accountID string, q livestream.AppQuery) (page []livestream.App, count int, err error) {
-	if q.IDs != nil && len(q.IDs) == 0 {
-		return nil, 0, nil
-	}
 	where, args := appConditions(accountID, q)
 	err = s.snapshot(ctx, "list apps", func(db *sql.Tx) error {
 		if err := db.QueryRowContext(ctx, `SELECT COUNT(*) FROM apps WHERE `+where, args...).Scan(&count); err != nil {
@@ -96,15 +93,15 @@ func (s *Store) Apps(ctx context.Context, accountID string, q livestream.AppQuer
 // appConditions is the WHERE of a list of apps.
 func appConditions(accountID string, q livestream.AppQuery) (where string, args []any) {
 	where, args = `account_id = ?`, []any{accountID}
-	if q.IDs != nil {
+	if len(q.IDs) > 0 {
 		where += ` AND id IN (?` + strings.Repeat(`, ?`, len(q.IDs)-1) + `)`
 		for _, id := range q.IDs {
 			args = append(args, id)
 		}
 	}
 	if q.Search != "" {
-		where += ` AND name_folded LIKE ? ESCAPE '\'`
-		args = append(args, containing(q.Search))
+		where += ` AND (name_folded LIKE ? ESCAPE '\' OR id LIKE ? ESCAPE '\')`
+		args = append(args, containing(q.Search), containing(q.Search))
 	}
 	return where, args
 }

@@ -38,12 +38,12 @@ func testApps(t *testing.T, f *fixture) {
 		{"a name in another case", livestream.AppQuery{Search: "MORNING"}, []string{"id-1", "id-0"}, 2},
 		{"letters beyond ASCII", livestream.AppQuery{Search: "évening"}, []string{"id-3"}, 1},
 		{"a percent sign is itself", livestream.AppQuery{Search: "%"}, []string{"id-2"}, 1},
-		{"an underscore is itself", livestream.AppQuery{Search: "_"}, []string{"id-3"}, 1},
+		{"an underscore is itself", livestream.AppQuery{Search: "G_"}, []string{"id-3"}, 1},
 		{"a backslash is itself", livestream.AppQuery{Search: `\`}, []string{"id-4"}, 1},
-		{"an id is no name", livestream.AppQuery{Search: "id-"}, nil, 0},
+		{"part of an id", livestream.AppQuery{Search: "ID-3"}, []string{"id-3"}, 1},
 		{"those of a token", livestream.AppQuery{IDs: []string{"id-1", "id-3", "nope"}}, []string{"id-3", "id-1"}, 2},
 		{"those of a token, by name", livestream.AppQuery{IDs: []string{"id-1", "id-3"}, Search: "morning"}, []string{"id-1"}, 1},
-		{"a token of no app", livestream.AppQuery{IDs: []string{}}, nil, 0},
+		{"a token of every app", livestream.AppQuery{IDs: []string{}, Page: livestream.Page{Number: 1, Size: 1}}, []string{"id-4"}, 5},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.q.Size == 0 {
