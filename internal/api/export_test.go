@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+
+	"tally/internal/auth"
 )
 
 // Routes lists "METHOD path" of every route.
@@ -55,4 +57,25 @@ func ClientOf(r *http.Request, trusted ...netip.Prefix) (client, counted netip.A
 	s := &server{Config: Config{TrustedProxies: trusted}}
 	client = s.client(r)
 	return client, perSubscriber(client)
+}
+
+// A Row is one line of the table of routes.
+type Row struct {
+	Method, Path string
+	Need         auth.Permission // 0: none
+}
+
+// Table is the table of routes.
+func Table() (rows []Row) {
+	for _, rt := range routes {
+		rows = append(rows, Row{rt.method, rt.path, rt.need})
+	}
+	return rows
+}
+
+// AnswersRetries reports whether a retried POST to this route creates nothing
+// twice.
+func AnswersRetries(path string) bool {
+	_, ok := creations[path]
+	return ok
 }

@@ -38,12 +38,29 @@ func createLivestream(s *server, w http.ResponseWriter, rq *request) error {
 	if err != nil {
 		return err
 	}
+	return s.replyCreated(w, v, l)
+}
+
+func (s *server) replyCreated(w http.ResponseWriter, v view, l livestream.Livestream) error {
 	o := v.livestream(livestream.Record{Livestream: l}, bare)
 	return s.reply(w, http.StatusCreated, createdLivestream{
 		ID: o.ID, Name: o.Name, Status: livestream.StatusInvoked, MeetingID: o.MeetingID,
 		IngestServer: o.IngestServer, StreamKey: o.StreamKey, PlaybackURL: o.PlaybackURL,
 		Disabled: l.Disabled, CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt, Tally: o.Tally,
 	}, nil)
+}
+
+// createdLivestreamAgain answers a retried create.
+func createdLivestreamAgain(s *server, w http.ResponseWriter, rq *request, id string) error {
+	v, err := s.viewOnly(rq)
+	if err != nil {
+		return err
+	}
+	rec, err := s.Store.RecordByID(rq.Context(), rq.Scope, id)
+	if err != nil {
+		return err
+	}
+	return s.replyCreated(w, v, rec.Livestream)
 }
 
 // meetingFor reads whose livestream a new one is to be, in our extension of

@@ -31,7 +31,9 @@ type creation struct {
 // creations are the POST routes whose retries create nothing twice, by path.
 // Whoever adds one lets the store note what was created in the transaction that
 // creates it, with livestream.CreationOf; the handler does nothing for it.
-var creations = map[string]creation{}
+var creations = map[string]creation{
+	appPath + "/livestreams":                       {livestream.CreatesLivestream, createdLivestreamAgain},
+}
 
 // do runs the handler of rt. A request that creates is known by what it asks
 // for: when its client lost the answer and asks again, with the header that the
@@ -48,21 +50,36 @@ func (s *server) do(w http.ResponseWriter, rq *request, rt route) error {
 	}
 	before, leave := s.under.enter(request)
 	defer leave()
-	if retry, _ := strconv.ParseUint(rq.Header.Get("X-Stainless-Retry-Count"), 10, 31); retry > 0 {
-		if err := wait(rq.Context(), before); err != nil {
-			return err
-		}
-		id, err := s.Store.Created(rq.Context(), request, int(retry), s.Now().Add(-retryWindow))
-		if err == nil {
-			err = c.again(s, w, rq, id)
-		}
-		if !errors.Is(err, livestream.ErrNotFound) {
-			return err
-		}
-	}
-	rq.Request = rq.WithContext(livestream.WithCreation(rq.Context(),
+	first := rq.Request
+	rq.Request = first.WithContext(livestream.WithCreation(first.Context(),
 		livestream.Creation{What: c.what, Request: request, At: s.Now()}))
-	return rt.handle(s, w, rq)
+	retry, _ := strconv.ParseUint(first.Header.Get("X-Stainless-Retry-Count"), 10, 31)
+	if retry == 0 {
+		return rt.handle(s, w, rq)
+	}
+	if err := wait(first.Context(), before); err != nil {
+		return err
+	}
+	again := func() error {
+		id, err := s.Store.Created(first.Context(), request, int(retry), s.Now().Add(-retryWindow))
+		if err != nil {
+			return err
+		}
+		return c.again(s, w, rq, id)
+	}
+	if err := again(); !errors.Is(err, livestream.ErrNotFound) {
+		return err
+	}
+	err := rt.handle(s, w, rq)
+	if err == nil {
+		return nil
+	}
+	// Refused, perhaps because the first one was done only now: a command to a
+	// livestream is done also when its client has gone.
+	if again() == nil {
+		return nil
+	}
+	return err
 }
 
 // identify is the SHA-256 of who asks for what. It reads the body and leaves it

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"regexp"
 	"slices"
@@ -209,7 +208,7 @@ func TestAccessLog(t *testing.T) {
 		{api.LogOff, "GET", read + "x", ""},
 	} {
 		var out bytes.Buffer
-		w.cfg.AccessLog, w.cfg.Logger = c.mode, slog.New(slog.NewJSONHandler(&out, nil))
+		w.cfg.AccessLog, w.cfg.Logger = c.mode, logger(&out)
 		w.h = api.New(w.cfg)
 		rec := w.call(c.method, c.path, "")
 		var line struct {
@@ -247,7 +246,7 @@ func TestAccessLog(t *testing.T) {
 func TestFaultsAreLoggedUnderTheRequest(t *testing.T) {
 	w := newWorld(t)
 	var out bytes.Buffer
-	w.cfg.Logger = slog.New(slog.NewJSONHandler(&out, nil))
+	w.cfg.Logger = logger(&out)
 	w.h = api.New(w.cfg)
 	must(t, w.store.Close())
 	rec := w.call("GET", base+"/livestreams", "")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,7 +16,6 @@ import (
 
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
-	"go.uber.org/goleak"
 
 	"tally/internal/api"
 	"tally/internal/auth"
@@ -53,7 +53,8 @@ func newWorld(t *testing.T) *world {
 	w.cfg = api.Config{
 		Store: store, Auth: &auth.Authenticator{Store: store}, Control: commands{w},
 		PublicURL: "https://live.example.org", IngestURL: "rtmp://live.example.org/live/",
-		Now: func() time.Time { return w.now },
+		Now:    func() time.Time { return w.now },
+		Logger: logger(io.Discard), AccessLog: api.LogAll,
 	}
 	w.h = api.New(w.cfg)
 	return w
@@ -74,6 +75,7 @@ func (w *world) newToken(group string, apps ...string) string {
 		ID: livestream.NewUUID(), Hash: hash, AccountID: "acc", Name: group,
 		Scopes: []string{group}, AppIDs: apps, CreatedAt: w.now,
 	}))
+	logs.plant("token", text.Reveal())
 	return text.Reveal()
 }
 
@@ -169,6 +171,7 @@ func (w *world) create(name string) livestream.Livestream {
 		CreatedAt: w.now, UpdatedAt: w.now, Settings: livestream.DefaultSettings,
 	}
 	must(w.t, w.store.CreateLivestream(w.t.Context(), l))
+	logs.plant("stream key", l.StreamKey.Reveal())
 	return l
 }
 
@@ -198,6 +201,7 @@ func (w *world) call(method, path, body string, header ...string) *httptest.Resp
 	}
 	rec := httptest.NewRecorder()
 	w.h.ServeHTTP(rec, r)
+	logs.plantAnswer(rec.Body.String())
 	conforms(w.t, r, rec)
 	return rec
 }
@@ -255,6 +259,3 @@ func conforms(t *testing.T, r *http.Request, rec *httptest.ResponseRecorder) {
 		t.Logf("the answer was %s", rec.Body)
 	}
 }
-
-// No server or store leaves a goroutine behind.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
