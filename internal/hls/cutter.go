@@ -62,6 +62,7 @@ type cut struct {
 	independent bool
 	start       int64 // ticks of the lead track, from the domain's start
 	endsSegment bool
+	stand       stand // in for media that did not come
 }
 
 // A cutter turns the frames of one domain into parts and segments. The lead
@@ -261,6 +262,9 @@ func (c *cutter) keyframe(f *media.Frame, at int64) error {
 	switch long := at-c.segStart+c.pace.frame()/2 >= c.ticks(minSegment); {
 	case long && inPart < max(1, c.pace.frame()/2) && len(c.lead.samples) == 0:
 		// The part before ended just here. Audio that is in already stays.
+		c.endSegment()
+	case long && !c.hasSamples(): // nothing came since audio cut a part
+		c.jump(at)
 		c.endSegment()
 	case long && inPart >= max(1, c.pace.frame()/2):
 		return c.closePart(at, at, true)

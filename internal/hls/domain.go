@@ -99,9 +99,12 @@ func (s *Stream) writeFrame(f media.Frame) error {
 	if s.cut != nil {
 		taken, err := s.running(&f, t)
 		if taken || err != nil {
+			s.arrived = time.Since(s.registry.began)
 			return err
 		}
 		s.interrupt()
+	} else if f.Discontinuity {
+		s.jumper = f.Track
 	}
 	now := time.Now()
 	s.intake.enqueue(f, now)
@@ -228,6 +231,7 @@ func (s *Stream) replay(f *media.Frame) error {
 // startDomain begins a stretch of continuous decode times with its first frame.
 func (s *Stream) startDomain(first *queued) error {
 	tracks := s.intake.list()
+	s.release(first.at)
 	if !s.sameTracks(tracks) {
 		if err := s.newInit(tracks); err != nil {
 			return err
@@ -255,6 +259,7 @@ func (s *Stream) startDomain(first *queued) error {
 		c.setAudio(tracks[1], first.frame.DTS)
 	}
 	s.cut, s.domainFrom = c, first.at
+	s.arrived = time.Since(s.registry.began)
 	return nil
 }
 
@@ -263,7 +268,7 @@ func (s *Stream) newInit(tracks []media.Track) error {
 	if err != nil {
 		return &Error{livestream.Reason{Code: livestream.BadMedia, Detail: err.Error()}}
 	}
-	s.tracks = tracks
+	s.tracks, s.still = tracks, still{}
 	s.ring.addInit(&Init{Epoch: s.epoch, Data: data, Length: lengthOf(len(data))})
 	return nil
 }
@@ -275,10 +280,12 @@ func (s *Stream) emit(c cut) error {
 	}
 	p := s.ring.add(s.epoch, c, s.domainFrom.Add(s.cut.duration(c.start)))
 	p.SessionID = s.SessionID()
+	s.still.see(&c, p)
 	if c.endsSegment {
 		s.ring.complete()
 	}
 	s.fresh = true
+	s.watchOver()
 	err := s.ring.evict()
 	s.publish(false)
 	return err

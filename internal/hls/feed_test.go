@@ -6,6 +6,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -160,9 +161,11 @@ func (v *viewer) look() {
 	for _, g := range m.Segments {
 		for _, p := range g.Parts {
 			v.longest = max(v.longest, p.Duration)
-			v.fetch(p.URI)
+			if !p.Gap {
+				v.fetch(p.URI)
+			}
 		}
-		if g.URI != "" {
+		if g.URI != "" && !g.Gap {
 			v.fetch(g.URI)
 		}
 	}
@@ -183,13 +186,13 @@ func (v *viewer) fetch(uri string) {
 		}
 	case scan(uri, "part-%d-%d.m4s", &epoch, &n):
 		if p := v.last.Part(epoch, n); p != nil {
-			b = p.Data
+			b = bytesOf(p)
 			v.check.Part(uri, b)
 		}
 	case scan(uri, "seg-%d-%d.m4s", &epoch, &n):
 		if g := v.last.Segment(epoch, n); g != nil {
 			for _, p := range g.Parts {
-				b = append(b, p.Data...)
+				b = append(b, bytesOf(p)...)
 			}
 			v.check.Segment(uri, b)
 		}
@@ -199,6 +202,9 @@ func (v *viewer) fetch(uri string) {
 	}
 	v.files[uri] = b
 }
+
+// bytesOf is a part as it is fetched.
+func bytesOf(p *hls.Part) []byte { return slices.Concat(p.Data, p.Tail) }
 
 func scan(s, format string, args ...any) bool {
 	n, err := fmt.Sscanf(s, format, args...)

@@ -54,6 +54,8 @@ func TestGoldenPlaylists(t *testing.T) {
 
 		s.p.Lost(1)
 		time.Sleep(5 * time.Second)
+		s.v.look()
+		golden(t, "held.m3u8", current(false))
 		src.config, src.start, src.length = avc1080p, 0, 4*time.Second
 		s.begin(2)
 		s.send(2, src.items(t))

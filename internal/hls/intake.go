@@ -126,6 +126,13 @@ func (in *intake) ready(now time.Time, capBytes int64) bool {
 	return in.complete(now)
 }
 
+// imminent reports whether a domain is about to begin: the frame that it begins
+// with is there, and others still come.
+func (in *intake) imminent(now time.Time) bool {
+	n := len(in.queue)
+	return n > 0 && (in.tracks[0] == nil || in.hasKey()) && now.Sub(in.queue[n-1].at) < trackWait
+}
+
 func (in *intake) dropQueue() { in.queue, in.queueBytes = nil, 0 }
 
 // trimAudio bounds the queue while a keyframe is awaited: a second of audio is

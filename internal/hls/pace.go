@@ -18,7 +18,8 @@ type pace struct {
 	most      int64 // ticks: one second; rarer frames are not waited for
 	fixed     bool  // audio: every frame lasts announced
 	recent    [spacings]int64
-	n         int // spacings seen
+	n         int   // spacings seen
+	expected  int64 // ticks; what frame tells once a spacing was seen
 }
 
 func newPace(t media.Track) pace {
@@ -36,6 +37,7 @@ func (p *pace) saw(ticks int64) {
 	if !p.fixed && ticks > 0 {
 		p.recent[p.n%spacings] = ticks
 		p.n++
+		p.expected = p.expect()
 	}
 }
 
@@ -50,9 +52,14 @@ func (p *pace) slack() time.Duration {
 
 // frame is the expected duration of the next frame in ticks; 0: unknown yet.
 func (p *pace) frame() int64 {
-	if p.fixed || p.n == 0 {
+	if p.n == 0 { // or fixed
 		return p.announced
 	}
+	return p.expected
+}
+
+// expect works out frame from the spacings seen.
+func (p *pace) expect() int64 {
 	measured := p.measured()
 	// RTMP rounds to milliseconds, so few spacings prove little.
 	slack := measured/20 + 90/int64(min(p.n, spacings))

@@ -67,7 +67,9 @@ func (p *Packager) WriteFrame(epoch int64, f media.Frame) error {
 }
 
 // Lost says that the publisher is gone while the session stays open: what is
-// pending becomes playable, then the playlist stands still.
+// pending becomes playable. After a target duration without media the playlist
+// goes on with the last picture held, until media comes or the session ends;
+// that is so whether or not the publisher was lost.
 func (p *Packager) Lost(epoch int64) {
 	defer p.s.mu.Unlock()
 	if p.writes(epoch) {

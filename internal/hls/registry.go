@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A Registry holds the runs that this process packages, and those that ended a
@@ -13,6 +14,7 @@ import (
 // Changed take no lock that a publisher holds for long.
 type Registry struct {
 	config Config
+	began  time.Time // carries the monotonic reading that arrivals count from
 	timers timers
 
 	mu      sync.Mutex                           // serialises changes of streams
@@ -24,7 +26,7 @@ type Registry struct {
 
 // NewRegistry returns an empty registry.
 func NewRegistry(c Config) *Registry {
-	r := &Registry{config: c.withDefaults(), seed: maphash.MakeSeed()}
+	r := &Registry{config: c.withDefaults(), began: time.Now(), seed: maphash.MakeSeed()}
 	r.streams.Store(&map[string][]*Stream{})
 	return r
 }
@@ -116,7 +118,8 @@ func (r *Registry) Close() {
 	for _, all := range *r.streams.Load() {
 		for _, s := range all {
 			s.mu.Lock()
-			s.stopTimer()
+			s.stop(&s.closing)
+			s.stop(&s.starving)
 			s.mu.Unlock()
 		}
 	}

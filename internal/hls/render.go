@@ -18,7 +18,7 @@ func (s *Stream) publish(ended bool) {
 	s.window.current.Store(next)
 	close(old.next)
 	s.note()
-	if s.progress.Load().Playable && s.fresh && !s.gone {
+	if s.progress.Load().Playable && s.fresh && !s.gone && s.held == nil {
 		s.setStage(livestream.StageLive)
 	}
 }
@@ -33,6 +33,9 @@ func (s *Stream) snapshot(ended bool) *Snapshot {
 	}
 	if len(segs) < len(r.segs) {
 		n.NextPart = r.segs[len(segs)].parts[0].Counter
+	}
+	if s.held != nil {
+		n.Epoch = s.held.epoch
 	}
 	count, parts := 0, 0
 	for _, g := range segs {
@@ -85,9 +88,14 @@ func (s *Stream) render(n *Snapshot, segs []*segment) {
 	edge := segs[len(segs)-1].end()
 	skip := 0
 	for _, g := range segs {
-		line := playlist.Segment{URI: g.uri, ProgramDateTime: g.at, Discontinuity: g.discontinuity, Map: g.mapURI}
+		line := playlist.Segment{
+			URI: g.uri, ProgramDateTime: g.at, Discontinuity: g.discontinuity, Map: g.mapURI, Gap: g.stand == standGap,
+		}
 		if g.done != nil {
 			line.Duration = g.length
+			if g.stand != standNone {
+				line.Title = playlist.TitleHeld
+			}
 		}
 		if g.end() > edge-3*target || g.done == nil {
 			line.Parts = g.lines
@@ -124,7 +132,7 @@ func (s *Stream) variant() playlist.Variant {
 			v.Width, v.Height, v.FrameRate = t.Width, t.Height, s.frameRate(t)
 		}
 	}
-	average := bitrate(s.ring.allBytes, s.ring.edge)
+	average := bitrate(s.ring.allBytes, s.ring.allTime)
 	v.AverageBandwidth = roundUp(average)
 	v.Bandwidth = roundUp(max(s.ring.peakBps, average, 1))
 	return v

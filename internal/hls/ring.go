@@ -16,6 +16,7 @@ type segment struct {
 	msn           int64
 	disc          int64 // its discontinuity sequence number
 	discontinuity bool  // the tag stands before it
+	stand         stand // in for media that did not come
 	at            time.Time
 	init          *Init
 	mapURI        string
@@ -25,6 +26,7 @@ type segment struct {
 	start         time.Duration   // of listed media before it, since the run began
 	length        time.Duration
 	sizeBytes     int64
+	heldBytes     int64         // of memory: what parts share counts once
 	done          *Segment      // nil while open
 	left          time.Duration // the edge when it left the list; -1: it has not
 }
@@ -37,10 +39,10 @@ type ring struct {
 	target   time.Duration // TARGETDURATION
 	listFor  time.Duration // media time listed: the window, at least three targets
 	capBytes int64
-	segs     []*segment // the last may be open
-	listFrom int64      // MSN of the first listed segment
-	inits    []*Init    // those that segs need, then the newest
-	bytes    int64
+	segs     []*segment    // the last may be open
+	listFrom int64         // MSN of the first listed segment
+	inits    []*Init       // those that segs need, then the newest
+	bytes    int64         // of memory that segs hold
 	edge     time.Duration // media time of everything so far
 	nextPart int64
 	nextMSN  int64
@@ -52,6 +54,7 @@ type ring struct {
 	markDisc int64
 	peakBps  int64 // of any segment long enough to tell
 	allBytes int64
+	allTime  time.Duration // that allBytes are for: edge without gaps
 }
 
 // open is the open segment, or nil.
@@ -95,23 +98,40 @@ func (r *ring) add(epoch int64, c cut, at time.Time) *Part {
 	s := r.open()
 	if s == nil {
 		s = r.begin(at)
+		s.stand = c.stand
 	}
-	r.sequence++
 	p := &Part{
 		Epoch: epoch, Counter: r.nextPart, MSN: s.msn, Index: len(s.parts),
 		Duration: c.duration, Independent: c.independent,
-		Data: cmaf.Chunk(r.sequence, c.runs),
+		Held: c.stand != standNone, Gap: c.stand == standGap,
 	}
-	p.Length = lengthOf(len(p.Data))
+	shared := int64(0)
+	switch {
+	case p.Gap:
+	case c.stand == standPicture:
+		r.sequence++
+		p.Data, p.Tail = cmaf.SplitChunk(r.sequence, c.runs)
+		if !s.discontinuity || p.Index > 0 {
+			shared = int64(len(p.Tail)) // counted with the first that holds it
+		}
+	default:
+		r.sequence++
+		p.Data = cmaf.Chunk(r.sequence, c.runs)
+	}
+	p.Length = lengthOf(p.Size())
 	s.parts = append(s.parts, p)
-	s.lines = append(s.lines, playlist.Part{URI: partURI(epoch, p.Counter), Duration: p.Duration, Independent: p.Independent})
-	size := int64(len(p.Data))
+	s.lines = append(s.lines, playlist.Part{URI: partURI(epoch, p.Counter), Duration: p.Duration, Independent: p.Independent, Gap: p.Gap})
+	size := int64(p.Size())
 	s.length += p.Duration
 	s.sizeBytes += size
+	s.heldBytes += size - shared
 	r.nextPart++
 	r.edge += p.Duration
-	r.bytes += size
-	r.allBytes += size
+	r.bytes += size - shared
+	if !p.Gap {
+		r.allBytes += size
+		r.allTime += p.Duration
+	}
 	return p
 }
 
@@ -125,7 +145,7 @@ func (r *ring) complete() {
 	s.uri = "seg-" + number(first.Epoch) + "-" + number(s.msn) + ".m4s"
 	s.done = &Segment{
 		Epoch: first.Epoch, MSN: s.msn, Duration: s.length, FirstPart: first.Counter,
-		Parts: s.parts, SizeBytes: s.sizeBytes, Length: lengthOf(int(s.sizeBytes)),
+		Parts: s.parts, Gap: s.stand == standGap, SizeBytes: s.sizeBytes, Length: lengthOf(int(s.sizeBytes)),
 	}
 	if s.length >= minSegment/2 { // a short one is mostly its keyframe
 		r.peakBps = max(r.peakBps, bitrate(s.sizeBytes, s.length))
@@ -193,7 +213,7 @@ func (r *ring) unlist() {
 // drop forgets the oldest segment, and the initialization sections that only
 // it needed. Snapshots have copies of the slices, so these may change.
 func (r *ring) drop() {
-	r.bytes -= r.segs[0].sizeBytes
+	r.bytes -= r.segs[0].heldBytes
 	copy(r.segs, r.segs[1:])
 	r.segs[len(r.segs)-1] = nil
 	r.segs = r.segs[:len(r.segs)-1]

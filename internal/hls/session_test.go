@@ -179,7 +179,7 @@ func TestReconnect(t *testing.T) {
 			_, err := s.v.window.WaitPart(s.t.Context(), 1, hint)
 			held <- err
 		}()
-		time.Sleep(20 * time.Second)
+		time.Sleep(1900 * time.Millisecond) // not a target duration yet
 		synctest.Wait()
 		select {
 		case err := <-held:
@@ -294,12 +294,13 @@ func TestClockJump(t *testing.T) {
 	}
 }
 
-// A pause of both tracks is bridged when it is short, and cut when it is long.
+// A pause of both tracks is bridged when it is short, cut when it is long, and
+// from one target duration on the picture is held.
 func TestPause(t *testing.T) {
 	for _, c := range []struct {
 		pause time.Duration
 		cuts  int
-	}{{200 * time.Millisecond, 0}, {5 * time.Second, 1}} {
+	}{{200 * time.Millisecond, 0}, {1500 * time.Millisecond, 1}, {5 * time.Second, 2}} {
 		onStage(t, hls.Config{Window: time.Minute}, run(2), func(s *stage) {
 			// The clip ends inside a part.
 			src := av
@@ -486,4 +487,25 @@ func TestOnePicture(t *testing.T) {
 		}
 		s.p.End(false)
 	})
+}
+
+// Both stop, the sound later than the picture, and a keyframe is first to come
+// back: no part is without media.
+func TestStallEndsWithAKeyframe(t *testing.T) {
+	for stop := 3400 * time.Millisecond; stop < 3980*time.Millisecond; stop += 20 * time.Millisecond {
+		onStage(t, hls.Config{}, run(4), func(s *stage) {
+			s.v.check = hlscheck.New(hlscheck.Options{Ignore: []string{"media-duration", "tfdt-continuity", "part-85", "pdt-consistent"}})
+			s.begin(1)
+			src := av
+			src.length = 6 * time.Second
+			s.send(1, slices.DeleteFunc(src.items(t), func(it item) bool {
+				from := stop
+				if it.frame.Track == media.VideoTrack {
+					from = 3100 * time.Millisecond
+				}
+				return it.track == nil && it.at > from && it.at < 4*time.Second
+			}))
+			s.p.End(false)
+		})
+	}
 }

@@ -10,7 +10,8 @@ import (
 	"tally/internal/hls/playlist"
 )
 
-// A Part is one Partial Segment: moof and mdat. It is immutable.
+// A Part is one Partial Segment: moof and mdat. It is immutable. Its bytes are
+// Data, then Tail.
 type Part struct {
 	SessionID   string // whose media it is; a run may hold that of several, a segment of one
 	Epoch       int64
@@ -19,9 +20,15 @@ type Part struct {
 	Index       int           // within the segment
 	Duration    time.Duration // as listed, a multiple of a microsecond
 	Independent bool          // starts with a keyframe
+	Held        bool          // stands in for media that did not come: nobody watched anything
+	Gap         bool          // listed and not there
 	Data        []byte
+	Tail        []byte   // of held parts: the picture, which they share
 	Length      []string // the Content-Length header's value, prebuilt
 }
+
+// Size is the part's length in bytes.
+func (p *Part) Size() int { return len(p.Data) + len(p.Tail) }
 
 // A Segment is a complete Media Segment: its parts in order. It is immutable.
 // The media it holds are those of the parts counted from FirstPart to
@@ -32,6 +39,7 @@ type Segment struct {
 	Duration  time.Duration // EXTINF: the sum of the parts' durations
 	FirstPart int64         // Counter of Parts[0]
 	Parts     []*Part
+	Gap       bool // listed and not there
 	SizeBytes int64
 	Length    []string // the Content-Length header's value, prebuilt
 }
@@ -55,7 +63,7 @@ type Body struct {
 // immutable: all methods may be called concurrently.
 type Snapshot struct {
 	Ended    bool  // the playlist has ENDLIST
-	Epoch    int64 // of the publish that the next part will belong to
+	Epoch    int64 // in the name of the next part: of its publish, or of the one that the picture is held for
 	NextPart int64 // Counter of the part that the playlist hints at
 	FirstMSN int64 // of the first listed segment
 	LastMSN  int64 // of the last listed complete segment; FirstMSN-1 when there is none
@@ -116,26 +124,27 @@ func (s *Snapshot) tooFar(want Position) bool {
 	return false
 }
 
-// Part returns the part of that name, or nil. It allocates nothing.
+// Part returns the part of that name, or nil where there is none or it is a
+// gap. It allocates nothing.
 func (s *Snapshot) Part(epoch, counter int64) *Part {
 	if len(s.parts) == 0 {
 		return nil
 	}
 	i := counter - s.parts[0].Counter
-	if i < 0 || i >= int64(len(s.parts)) || s.parts[i].Epoch != epoch {
+	if i < 0 || i >= int64(len(s.parts)) || s.parts[i].Epoch != epoch || s.parts[i].Gap {
 		return nil
 	}
 	return s.parts[i]
 }
 
-// Segment returns the complete segment of that name, or nil. It allocates
-// nothing.
+// Segment returns the complete segment of that name, or nil where there is
+// none or it is a gap. It allocates nothing.
 func (s *Snapshot) Segment(epoch, msn int64) *Segment {
 	if len(s.segments) == 0 {
 		return nil
 	}
 	i := msn - s.segments[0].MSN
-	if i < 0 || i >= int64(len(s.segments)) || s.segments[i].Epoch != epoch {
+	if i < 0 || i >= int64(len(s.segments)) || s.segments[i].Epoch != epoch || s.segments[i].Gap {
 		return nil
 	}
 	return s.segments[i]

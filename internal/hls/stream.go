@@ -24,10 +24,10 @@ type Stream struct {
 	// mu serialises the writers: the publisher's goroutine, the session's
 	// actor, the timers. Viewers never take it.
 	mu         sync.Mutex
-	generation int64       // of the session's Packager; older ones are ignored
-	epoch      int64       // of the publish that may write; 0 before the first
-	gone       bool        // that publisher is gone
-	timer      *time.Timer // ENDLIST, then removal; nil when none is set
+	generation int64 // of the session's Packager; older ones are ignored
+	epoch      int64 // of the publish that may write; 0 before the first
+	gone       bool  // that publisher is gone
+	closing    alarm // ENDLIST, then removal
 	delay      time.Duration
 	ring       ring
 	partTarget time.Duration // 0 until chosen
@@ -43,7 +43,11 @@ type Stream struct {
 	version    int64
 	gop        gopMeter
 	keySeen    bool
-	sessionMSN int64 // first number that belongs to the present session
+	sessionMSN int64         // first number that belongs to the present session
+	starving   alarm         // looks whether media comes; paces the parts of held
+	arrived    time.Duration // when the newest frame that is in a domain came, since Registry.began
+	still      still
+	held       *hold // the domain that stands in for media; nil while it comes
 	fault      error // why the publication cannot go on; nil while it can
 }
 
@@ -88,8 +92,10 @@ func newStream(r *Registry, o OpenOptions) *Stream {
 // attach hands the stream to a session. The caller holds mu or is the only one
 // to know the stream.
 func (s *Stream) attach(o OpenOptions) *Packager {
-	s.stopTimer()
+	s.stop(&s.closing)
 	s.interrupt()
+	s.endHold()
+	s.stop(&s.starving)
 	s.intake.reset()
 	s.generation++
 	s.session.Store(&o.SessionID)
@@ -125,6 +131,8 @@ func (s *Stream) note() {
 func (s *Stream) end(linger time.Duration) {
 	s.generation++ // the Packager is done
 	s.flush()
+	s.endHold()
+	s.stop(&s.starving)
 	s.gone = true
 	s.intake.reset()
 	s.setStage(livestream.StageEnded)
@@ -132,7 +140,7 @@ func (s *Stream) end(linger time.Duration) {
 		s.finish()
 		return
 	}
-	s.setTimer(linger, s.finish)
+	s.set(&s.closing, linger, s.finish)
 }
 
 // finish gives the playlist its ENDLIST. It can be fetched for one window more.
@@ -143,13 +151,16 @@ func (s *Stream) finish() {
 		s.registry.remove(s)
 		return
 	}
-	s.setTimer(s.ring.listFor, func() { s.registry.remove(s) })
+	s.set(&s.closing, s.ring.listFor, func() { s.registry.remove(s) })
 }
 
-// setTimer runs f after d with mu held, unless stopTimer or another setTimer
+// An alarm is one timer of a stream, guarded by its mu.
+type alarm struct{ t *time.Timer } // nil: not set
+
+// set runs f after d with mu held, unless stop or another set of that alarm
 // comes before.
-func (s *Stream) setTimer(d time.Duration, f func()) {
-	s.stopTimer()
+func (s *Stream) set(a *alarm, d time.Duration, f func()) {
+	s.stop(a)
 	if !s.registry.timers.start() {
 		return
 	}
@@ -158,20 +169,20 @@ func (s *Stream) setTimer(d time.Duration, f func()) {
 		defer s.registry.timers.done()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.timer != t {
+		if a.t != t {
 			return // stopped when it was running already
 		}
-		s.timer = nil
+		a.t = nil
 		f()
 	})
-	s.timer = t
+	a.t = t
 }
 
-func (s *Stream) stopTimer() {
-	if s.timer != nil && s.timer.Stop() {
+func (s *Stream) stop(a *alarm) {
+	if a.t != nil && a.t.Stop() {
 		s.registry.timers.done()
 	}
-	s.timer = nil
+	a.t = nil
 }
 
 // A gopMeter measures the time between keyframes, by media time. Pauses and

@@ -201,7 +201,7 @@ func TestWait(t *testing.T) {
 			{"up to the advance part limit", hls.Position{MSN: 4, Part: 9}, context.DeadlineExceeded},
 			{"past the advance part limit", hls.Position{MSN: 4, Part: 10}, hls.ErrTooFar},
 		} {
-			ctx, cancel := context.WithTimeout(s.t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(s.t.Context(), 100*time.Millisecond)
 			got, err := s.v.window.Wait(ctx, c.want)
 			cancel()
 			if !errors.Is(err, c.err) || (err == nil) != (got != nil) {

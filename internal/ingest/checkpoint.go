@@ -39,10 +39,11 @@ func (m *Manager) checkpoints() {
 // asked again at the next tick: figures are totals, so nothing is lost.
 func (m *Manager) checkpoint(ctx context.Context, sessions []*session, usage Usage) {
 	cs := make([]livestream.Checkpoint, 0, len(sessions))
+	of := make([]*session, 0, len(sessions))
 	outs := make([]Output, 0, len(sessions))
 	for _, s := range sessions {
 		if c, out, ok := s.checkpoint(); ok {
-			cs, outs = append(cs, c), append(outs, out)
+			cs, of, outs = append(cs, c), append(of, s), append(outs, out)
 		}
 	}
 	var ws []livestream.UsageWindow
@@ -60,6 +61,7 @@ func (m *Manager) checkpoint(ctx context.Context, sessions []*session, usage Usa
 		return
 	}
 	for i, out := range outs {
+		of[i].reserved(cs[i].MSNMark - msnHeadroom)
 		out.Mark(cs[i].MSNMark, cs[i].DiscontinuityMark)
 	}
 	if usage != nil {
@@ -67,25 +69,41 @@ func (m *Manager) checkpoint(ctx context.Context, sessions []*session, usage Usa
 	}
 }
 
-// checkpoint reads the session's figures; ok is false when no publisher is
-// connected, because then nothing moves.
+// checkpoint reads the session's figures; ok is false when nothing moves: no
+// publisher is connected, and no picture is held meanwhile, which takes up
+// media sequence numbers and earns no seconds.
 func (s *session) checkpoint() (c livestream.Checkpoint, out Output, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pub == nil || s.out == nil {
+	if s.out == nil {
 		return c, nil, false
 	}
 	progress := s.out.Progress()
+	if s.pub == nil && progress.MSN <= s.msn {
+		return c, nil, false
+	}
 	c = livestream.Checkpoint{
-		LivestreamID: s.id, SessionID: s.rec.Session.ID, Epoch: s.pub.epoch,
-		At:     s.clock.now(),
-		Ingest: s.ingest + time.Duration(s.pub.ingest.Load()),
+		LivestreamID: s.id, SessionID: s.rec.Session.ID, Epoch: s.rec.Session.Epoch,
+		At: s.clock.now(), Ingest: s.ingest,
 		RunID:  s.rec.Livestream.Run.ID, PartTarget: progress.PartTarget, LongestGOP: progress.LongestGOP,
 		MSNMark:           progress.MSN + msnHeadroom,
 		DiscontinuityMark: progress.Discontinuity + discontinuityHeadroom,
 	}
+	if s.pub == nil {
+		return c, s.out, true
+	}
+	c.Epoch = s.pub.epoch
+	c.Ingest += time.Duration(s.pub.ingest.Load())
 	if last := s.pub.lastArrival(); !last.IsZero() {
 		c.LastMediaAt = s.clock.at(last)
 	}
 	return c, s.out, true
+}
+
+// reserved takes note that a checkpoint for that media sequence number is
+// written.
+func (s *session) reserved(msn int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.msn = max(s.msn, msn)
 }

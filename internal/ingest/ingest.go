@@ -29,7 +29,8 @@ type Output interface {
 	// the publication cannot go on; an error with a Reason method says why.
 	WriteFrame(epoch int64, f media.Frame) error
 	// Lost says that the publisher is gone while the session stays open: what
-	// is pending becomes playable, then the playlist stands still.
+	// is pending becomes playable. The playlist may go on with a held picture,
+	// which takes up media sequence numbers.
 	Lost(epoch int64)
 	// Mark raises the numbers that are durable: nothing above them is listed.
 	Mark(msn, discontinuity int64)

@@ -708,3 +708,44 @@ func TestRace(t *testing.T) {
 		}
 	})
 }
+
+// A picture that is held while nobody publishes takes up numbers: they are
+// reserved ahead as ever, and no figure of the session moves.
+func TestHeldPictureReservesNumbers(t *testing.T) {
+	inBubble(t, func(h *harness) {
+		p := h.publish()
+		p.send(5 * time.Second)
+		p.Lose(io.EOF)
+		before := h.expect("connection lost", "LIVE RECONNECTING")
+		time.Sleep(2 * time.Second)
+		if still := h.record(); !still.Session.UpdatedAt.Equal(before.UpdatedAt) {
+			h.Error("a checkpoint is written though nothing moves")
+		}
+		out := h.outs[0]
+		for range 40 {
+			out.mu.Lock()
+			out.progress.MSN++
+			msn := out.progress.MSN
+			out.mu.Unlock()
+			time.Sleep(time.Second)
+			if mark := h.record().Livestream.Run.MSNMark; mark != msn+msnHeadroom || out.mark != mark {
+				h.Fatalf("segment %d: reserved up to %d, the output knows %d", msn, mark, out.mark)
+			}
+		}
+		after := h.expect("the picture was held", "LIVE RECONNECTING")
+		if after.Ingest != before.Ingest || !after.LastMediaAt.Equal(before.LastMediaAt) || after.Epoch != before.Epoch {
+			h.Errorf("figures went from %+v to %+v", before, after)
+		}
+		mark := out.mark
+		h.crash(time.Second)
+		if got := h.outs[1].Progress().MSN; got != mark {
+			h.Errorf("after a crash numbers go on behind %d, want %d", got, mark)
+		}
+		second := h.publish()
+		second.send(time.Second)
+		second.Unpublish()
+		if s := h.expect("clean end", "IDLE"); s.Ingest > before.Ingest+time.Second {
+			h.Errorf("ingest = %v after %v", s.Ingest, before.Ingest)
+		}
+	})
+}

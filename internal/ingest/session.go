@@ -43,6 +43,7 @@ type session struct {
 	out    Output        // while the session is open
 	pub    *Publication  // while a publisher is connected
 	ingest time.Duration // of earlier publications of this session
+	msn    int64         // the media sequence number of the newest checkpoint, or where the output began
 }
 
 // A heldPublish is a second publisher's publish that waits for the first to
@@ -240,7 +241,7 @@ func (s *session) set(rec livestream.Record, clock labelClock) {
 func (s *session) open() {
 	out := s.m.open(s.rec)
 	s.mu.Lock()
-	s.out = out
+	s.out, s.msn = out, out.Progress().MSN
 	s.mu.Unlock()
 }
 

@@ -61,6 +61,7 @@ type ascInfo struct {
 	named    uint32 // the object type that RFC 6381 names: core, SBR or PS
 	rate     uint32 // of the core coder, in Hz
 	channels int    // as heard
+	layout   uint32 // channelConfiguration; 0: defined in the configuration itself
 	short    bool   // 960 samples to an access unit
 }
 
@@ -76,7 +77,7 @@ func parseASC(b []byte) (ascInfo, error) {
 	if c.rate, err = sampleRate(r); err != nil {
 		return ascInfo{}, err
 	}
-	layout := r.bits(4)
+	c.layout = r.bits(4)
 	if c.core == aotSBR || c.core == aotPS { // hierarchical explicit signalling
 		if _, err = sampleRate(r); err != nil {
 			return ascInfo{}, err
@@ -91,15 +92,15 @@ func parseASC(b []byte) (ascInfo, error) {
 		r.skip(14)
 	}
 	r.skip(1) // extensionFlag: nothing follows for these object types
-	c.channels = aacChannels[layout]
-	if layout == 0 {
+	c.channels = aacChannels[c.layout]
+	if c.layout == 0 {
 		c.channels = programChannels(r)
 	}
 	if r.over {
 		return ascInfo{}, errors.New("cut short")
 	}
 	if c.channels == 0 {
-		return ascInfo{}, fmt.Errorf("channel configuration %d names no channels", layout)
+		return ascInfo{}, fmt.Errorf("channel configuration %d names no channels", c.layout)
 	}
 	compatibleExtension(r, &c)
 	if c.named == aotPS && c.channels == 1 {

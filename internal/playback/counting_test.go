@@ -281,3 +281,85 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+// A picture that is held while the encoder is away earns nobody seconds, and
+// whoever waits there is still a viewer.
+func TestHeldPictureEarnsNoSeconds(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.air(4 * time.Second)
+		dir := w.join()
+		seen := map[string]bool{}
+		var exact time.Duration
+		look := func() {
+			text := body(t, w.get(dir+"index.m3u8"))
+			for _, uri := range append(uris(text, listedParts), uris(text, segments)...) {
+				if seen[uri] {
+					continue
+				}
+				seen[uri] = true
+				got := body(t, w.get(dir+uri))
+				var epoch, n int64
+				snap := w.registry.Stream(id).Window().Current()
+				if c, err := fmt.Sscanf(uri, "part-%d-%d.m4s", &epoch, &n); err == nil && c == 2 {
+					part := snap.Part(epoch, n)
+					if len(got) != part.Size() {
+						t.Errorf("%s has %d bytes, want %d", uri, len(got), part.Size())
+					}
+					if !part.Held {
+						exact += part.Duration
+					}
+					if ranged := body(t, w.get(dir+uri, "Range", "bytes=0-")); ranged != got {
+						t.Errorf("%s as a range differs", uri)
+					}
+				}
+			}
+		}
+		w.packager.Lost(w.epoch)
+		for range 59 * 2 {
+			look()
+			time.Sleep(500 * time.Millisecond)
+		}
+		held := w.registry.Stream(id).Window().Current().Part(w.epoch, w.registry.Stream(id).Window().Current().NextPart-1)
+		if held == nil || !held.Held || len(held.Tail) == 0 {
+			t.Fatalf("no picture is held: %+v", held)
+		}
+		if now, peak := w.counter.Viewers("session of " + runID); now != 1 || peak != 1 {
+			t.Errorf("%d viewers, peak %d, while the picture is held", now, peak)
+		}
+		w.connect()
+		for range 8 {
+			w.feed(500 * time.Millisecond)
+			look()
+		}
+		// The first segment's parts were not all listed any more.
+		if got := w.counted(); got < exact || got > exact+500*time.Millisecond {
+			t.Errorf("counted %v of %v fetched, of %d parts and segments", got, exact, len(seen))
+		}
+	})
+}
+
+// The public state says that the encoder is away as soon as the picture is
+// held, also while its connection stands, and that it is back with its media.
+func TestHeldPictureIsShownAsReconnecting(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.air(4 * time.Second)
+		w.phase(livestream.OnAir, func(s *livestream.Session) { s.StartedAt, s.LastMediaAt = time.Now(), time.Now() })
+		if s := w.told(); s.State != "live" {
+			t.Fatalf("%s", s.State)
+		}
+		time.Sleep(1900 * time.Millisecond)
+		if s := w.told(); s.State != "live" {
+			t.Errorf("%s after 1.9 s", s.State)
+		}
+		time.Sleep(5 * time.Second)
+		if s := w.told(); s.State != "reconnecting" || s.Deadline != nil {
+			t.Errorf("%+v while the picture is held", s)
+		}
+		w.frames += 30 * 7
+		w.frames -= w.frames % 30 // it goes on with a keyframe
+		w.feed(time.Second)
+		if s := w.told(); s.State != "live" {
+			t.Errorf("%s with media", s.State)
+		}
+	})
+}

@@ -24,7 +24,7 @@ func (h *Handler) initSection(w http.ResponseWriter, r *http.Request, p path) er
 	}
 	mediaHeader(w, i.Length)
 	if wantsRange(r) {
-		serveRange(w, r, []*hls.Part{{Data: i.Data}})
+		serveRange(w, r, [][]byte{i.Data})
 	} else if r.Method != http.MethodHead {
 		w.Write(i.Data)
 	}
@@ -47,10 +47,9 @@ func (h *Handler) part(w http.ResponseWriter, r *http.Request, p path) error {
 	mediaHeader(w, part.Length)
 	whole := false
 	if wantsRange(r) {
-		whole = serveRange(w, r, []*hls.Part{part})
+		whole = serveRange(w, r, pieces(part))
 	} else if r.Method != http.MethodHead {
-		_, err := w.Write(part.Data)
-		whole = err == nil
+		whole = write(w, part) == nil
 	}
 	if whole {
 		h.count(st, p, part)
@@ -82,11 +81,11 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, p path) error 
 	mediaHeader(w, seg.Length)
 	whole := false
 	if wantsRange(r) {
-		whole = serveRange(w, r, seg.Parts)
+		whole = serveRange(w, r, pieces(seg.Parts...))
 	} else if r.Method != http.MethodHead {
 		whole = true
 		for _, part := range seg.Parts {
-			if _, err := w.Write(part.Data); err != nil {
+			if write(w, part) != nil {
 				whole = false
 				break
 			}
@@ -96,6 +95,24 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, p path) error 
 		h.count(st, p, seg.Parts...)
 	}
 	return nil
+}
+
+// write writes a part's bytes.
+func write(w io.Writer, p *hls.Part) error {
+	_, err := w.Write(p.Data)
+	if err == nil && len(p.Tail) > 0 {
+		_, err = w.Write(p.Tail)
+	}
+	return err
+}
+
+// pieces are the bytes of parts, one after another.
+func pieces(parts ...*hls.Part) [][]byte {
+	all := make([][]byte, 0, 2*len(parts))
+	for _, p := range parts {
+		all = append(all, p.Data, p.Tail)
+	}
+	return all
 }
 
 // mediaHeader: what the URL names never changes, so any cache may keep it for
@@ -118,7 +135,11 @@ func (h *Handler) count(st *hls.Stream, p path, parts ...*hls.Part) {
 	var buf [64]time.Duration // 10 s of 200 ms parts, and room; more goes to the heap
 	spans := buf[:0]
 	for _, part := range parts {
-		spans = append(spans, part.Duration)
+		span := part.Duration
+		if part.Held {
+			span = 0 // whoever waits for the encoder is there, and watches nothing
+		}
+		spans = append(spans, span)
 	}
 	target := st.Window().TargetDuration()
 	h.counter.Delivered(usage.Delivery{
@@ -138,11 +159,11 @@ func wantsRange(r *http.Request) bool {
 
 // serveRange answers a request with one byte range by the standard library's
 // rules, and reports whether all of the media was written.
-func serveRange(w http.ResponseWriter, r *http.Request, parts []*hls.Part) bool {
+func serveRange(w http.ResponseWriter, r *http.Request, pieces [][]byte) bool {
 	delete(w.Header(), "Content-Length")
-	c := &content{parts: parts}
-	for _, p := range parts {
-		c.size += int64(len(p.Data))
+	c := &content{pieces: pieces}
+	for _, p := range pieces {
+		c.size += int64(len(p))
 	}
 	sink := &sink{ResponseWriter: w}
 	http.ServeContent(sink, r, "", time.Time{}, c)
@@ -179,22 +200,22 @@ func (s *sink) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 var errSeek = errors.New("seek before the start")
 
-// A content reads parts as one file.
+// A content reads pieces as one file.
 type content struct {
-	parts []*hls.Part
-	size  int64
-	at    int64
+	pieces [][]byte
+	size   int64
+	at     int64
 }
 
 func (c *content) Read(b []byte) (int, error) {
 	skip := c.at
-	for _, p := range c.parts {
-		if skip < int64(len(p.Data)) {
-			n := copy(b, p.Data[skip:])
+	for _, p := range c.pieces {
+		if skip < int64(len(p)) {
+			n := copy(b, p[skip:])
 			c.at += int64(n)
 			return n, nil
 		}
-		skip -= int64(len(p.Data))
+		skip -= int64(len(p))
 	}
 	return 0, io.EOF
 }

@@ -162,7 +162,7 @@ func TestReloadThatIsNotServedInThreeTargets(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.air(3 * time.Second)
 		list := w.join() + "index.m3u8"
-		w.packager.Lost(w.epoch)
+		w.packager.End(true) // the playlist stands still until its ENDLIST, 10 s later
 		next := w.registry.Stream(id).Window().Current().LastMSN + 1
 		start := time.Now()
 		want(t, w.get(fmt.Sprintf("%s?_HLS_msn=%d", list, next)), 503, noStore)
@@ -256,7 +256,7 @@ func TestHintOutlivesALostEncoderButNotANewOne(t *testing.T) {
 			return // a playlist that stands still need not hint
 		}
 		held := w.later(dir + hint[0])
-		time.Sleep(2 * time.Second)
+		time.Sleep(1900 * time.Millisecond) // from a target duration on the picture is held
 		if len(held) != 0 {
 			t.Fatal("the held hint was answered while nobody publishes")
 		}

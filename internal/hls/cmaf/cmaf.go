@@ -89,6 +89,20 @@ const maxTracks = 8
 //
 // It panics when there are more than 8 runs or 2 GB, which its callers exclude.
 func Chunk(sequence uint32, runs []Run) []byte {
+	data, _ := chunk(sequence, runs, false)
+	return data
+}
+
+// SplitChunk is Chunk for runs of which the first is a single sample, whose
+// payload is not copied: the chunk is head and, behind it, tail, which is that
+// payload. Chunks that repeat one picture share its bytes that way.
+func SplitChunk(sequence uint32, runs []Run) (head, tail []byte) {
+	return chunk(sequence, runs, true)
+}
+
+// chunk writes a chunk. With split the payload of the first run comes last and
+// is returned apart.
+func chunk(sequence uint32, runs []Run, split bool) (data, tail []byte) {
 	var layouts [maxTracks]layout
 	moof, mdat := 8+16, 8
 	for i := range runs {
@@ -103,25 +117,33 @@ func Chunk(sequence uint32, runs []Run) []byte {
 		panic(fmt.Sprintf("cmaf: chunk of %d bytes", moof+mdat))
 	}
 
-	w := writer{b: make([]byte, 0, moof+mdat)}
+	size, first := moof+mdat, 0
+	if split {
+		tail, first = runs[0].Samples[0].Data, 1
+		size -= len(tail)
+	}
+	w := writer{b: make([]byte, 0, size)}
 	w.header(moof, "moof")
 	w.header(16, "mfhd")
 	w.u32(0)
 	w.u32(sequence)
 	at := moof + 8 // where the next run's payload begins, from the start of moof
-	for i := range runs {
+	if split {
+		w.traf(&runs[0], layouts[0], size)
+	}
+	for i := first; i < len(runs); i++ {
 		if r := &runs[i]; len(r.Samples) > 0 {
 			w.traf(r, layouts[i], at)
 			at += layouts[i].payload
 		}
 	}
 	w.header(mdat, "mdat")
-	for i := range runs {
+	for i := first; i < len(runs); i++ {
 		for j := range runs[i].Samples {
 			w.b = append(w.b, runs[i].Samples[j].Data...)
 		}
 	}
-	return w.b
+	return w.b, tail
 }
 
 // traf writes the Track Fragment Box of one run (section 8.8.6).

@@ -116,6 +116,25 @@ func TestChunk(t *testing.T) {
 	}
 }
 
+// A split chunk is its two pieces: the picture last and not copied.
+func TestSplitChunk(t *testing.T) {
+	picture := payload(1000, 7)
+	rs := []Run{
+		{Track: 1, Time: 90000, Samples: []Sample{{Duration: 30150, Offset: 6000, Key: true, Data: picture}}},
+		{Track: 2, Time: 48000, Samples: []Sample{{Duration: 1024, Key: true, Data: payload(7, 1)}, {Duration: 1024, Key: true, Data: payload(7, 2)}}},
+	}
+	head, tail := SplitChunk(9, rs)
+	if &tail[0] != &picture[0] || len(head) != cap(head) {
+		t.Errorf("the picture was copied, or the head has %d bytes of %d", len(head), cap(head))
+	}
+	whole := append(head, tail...)
+	if plain := Chunk(9, rs); len(plain) != len(whole) {
+		t.Errorf("%d bytes, want %d", len(whole), len(plain))
+	}
+	golden(t, "split.m4s", whole)
+	checkBoxes(t, whole)
+}
+
 // checkBoxes walks the box tree: sizes must add up exactly.
 func checkBoxes(t *testing.T, b []byte) {
 	t.Helper()

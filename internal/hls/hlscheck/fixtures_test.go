@@ -205,6 +205,14 @@ var fixtures = []fixture{
 			at(m, 11).Map = ""
 		}
 	})},
+	{"gap-parts", "EXT-X-GAP before parts that are there", nil,
+		edited(3, func(m *playlist.Media) { at(m, 18).Gap = true })},
+	{"held-apart", "a held picture without a discontinuity", []string{"held-independent"},
+		edited(3, func(m *playlist.Media) { at(m, 18).Title = playlist.TitleHeld })},
+	{"held-independent", "a held picture that goes on where the encoder's stopped", nil,
+		edited(3, func(m *playlist.Media) {
+			at(m, 18).Title, at(m, 18).Discontinuity, at(m, 19).Discontinuity = playlist.TitleHeld, true, true
+		})},
 	{"map-discontinuity", "a new map without EXT-X-DISCONTINUITY", nil, func(f *feed) {
 		f.steps(2)
 		f.o.Discontinue(0)

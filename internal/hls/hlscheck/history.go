@@ -97,8 +97,9 @@ func (c *Checker) checkRecords(m *playlist.Media) {
 }
 
 func (c *Checker) checkStable(old *segment, s *playlist.Segment, msn int64) {
-	if old.complete && s.URI != "" && (old.URI != s.URI || old.Duration != s.Duration || old.Gap != s.Gap) {
-		c.report("segment-stable", msn, "was %s, %v, gap %v; is %s, %v, gap %v", old.URI, old.Duration, old.Gap, s.URI, s.Duration, s.Gap)
+	if old.complete && s.URI != "" && (old.URI != s.URI || old.Duration != s.Duration || old.Gap != s.Gap || old.Title != s.Title) {
+		c.report("segment-stable", msn, "was %s, %v, %q, gap %v; is %s, %v, %q, gap %v",
+			old.URI, old.Duration, old.Title, old.Gap, s.URI, s.Duration, s.Title, s.Gap)
 	}
 	// These apply to the first part as well, so they hold from then on.
 	if old.Discontinuity != s.Discontinuity || old.Map != s.Map || !old.ProgramDateTime.Equal(s.ProgramDateTime) {

@@ -141,6 +141,10 @@ func (c *Checker) checkNeighbours(before, s *playlist.Segment, msn int64) {
 	if s.Map != before.Map && !s.Discontinuity {
 		c.report("map-discontinuity", msn, "map %s after %s without EXT-X-DISCONTINUITY", s.Map, before.Map)
 	}
+	// What the open segment is, it says when it is complete.
+	if s.URI != "" && s.Held() != before.Held() && !s.Discontinuity {
+		c.report("held-apart", msn, "held is %v after %v without EXT-X-DISCONTINUITY", s.Held(), before.Held())
+	}
 	if before.ProgramDateTime.IsZero() || s.ProgramDateTime.IsZero() {
 		return
 	}
@@ -165,6 +169,12 @@ func (c *Checker) checkParts(m *playlist.Media, s *playlist.Segment, msn int64, 
 		p := &s.Parts[i]
 		sum += p.Duration
 		c.checkURI(uris, msn, p.URI)
+		if p.Gap != s.Gap {
+			c.report("gap-parts", msn, "part %d: GAP is %v, that of the segment %v", i, p.Gap, s.Gap)
+		}
+		if s.Held() && !p.Independent && !p.Gap {
+			c.report("held-independent", msn, "part %d is not INDEPENDENT", i)
+		}
 		if p.Duration > m.PartTarget {
 			c.report("part-target-max", msn, "part %d lasts %v, PART-TARGET is %v", i, p.Duration, m.PartTarget)
 		}

@@ -313,7 +313,7 @@ func (p *mediaParser) extinf(value string) error {
 	if p.hasInf {
 		return errors.New("twice before one URI")
 	}
-	seconds, _, comma := strings.Cut(value, ",")
+	seconds, title, comma := strings.Cut(value, ",")
 	d, err := parseSeconds(seconds)
 	if err != nil {
 		return fmt.Errorf("%q: %w", clip(seconds), err)
@@ -321,7 +321,7 @@ func (p *mediaParser) extinf(value string) error {
 	if !comma {
 		return errors.New("no comma after the duration")
 	}
-	p.seg.Duration, p.hasInf = d, true
+	p.seg.Duration, p.seg.Title, p.hasInf = d, title, true
 	return nil
 }
 

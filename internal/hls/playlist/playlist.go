@@ -84,9 +84,17 @@ type Segment struct {
 	ProgramDateTime time.Time     // zero: no tag; printed in UTC with milliseconds
 	Discontinuity   bool          // EXT-X-DISCONTINUITY before this segment
 	Gap             bool          // EXT-X-GAP: listed but not to be fetched
+	Title           string        // EXTINF's, which is for people; no line break; "" while open
 	Map             string        // URI of its initialization section; written where it changes
 	Parts           []Part        // empty once the segment is far from the live edge
 }
+
+// TitleHeld is the Title of segments that hold the picture while no media comes
+// from the encoder. Players show titles to nobody; our own know by it.
+const TitleHeld = "held"
+
+// Held reports whether the segment stands in for media that did not come.
+func (s *Segment) Held() bool { return s.Title == TitleHeld }
 
 // Part is a Partial Segment (rfc8216bis-22 section 4.4.4.9).
 type Part struct {

@@ -113,9 +113,9 @@ func (s *Segment) appendText(dst []byte, lastMap string) []byte {
 	}
 	dst = append(dst, "#EXTINF:"...)
 	dst = appendSeconds(dst, s.Duration)
-	dst = append(dst, ",\n"...)
-	dst = append(dst, s.URI...)
-	return append(dst, '\n')
+	dst = append(dst, ',')
+	dst = appendLine(append(dst, s.Title...))
+	return appendLine(append(dst, s.URI...))
 }
 
 func (p *Part) appendText(dst []byte) []byte {

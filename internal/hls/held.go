@@ -1,0 +1,258 @@
+package hls
+
+import (
+	"bytes"
+	"encoding/binary"
+	"time"
+
+	"tally/internal/hls/cmaf"
+	"tally/internal/hls/playlist"
+	"tally/internal/livestream"
+	"tally/internal/media"
+)
+
+// maxPicture is the largest keyframe that is repeated: at 335 ms parts, 50
+// Mbit/s to each viewer. That of a stream of 10 Mbit/s has some 300 KB.
+const maxPicture = 2 << 20
+
+// What a part or segment is in for media that did not come.
+type stand uint8
+
+const (
+	standNone    stand = iota // it is media that came
+	standPicture              // the last keyframe, and silence where there is sound
+	standSilence              // silence alone
+	standGap                  // nothing: EXT-X-GAP
+)
+
+// A still is the newest picture that decodes by itself.
+type still struct {
+	data   []byte // of the keyframe, inside the bytes of its part
+	offset int32  // ticks from decoding to presentation
+}
+
+// see takes note of a part's keyframe. It copies nothing.
+func (st *still) see(c *cut, p *Part) {
+	if !c.independent || len(c.runs[0].Samples) == 0 {
+		return
+	}
+	first := &c.runs[0].Samples[0]
+	at := int(binary.BigEndian.Uint32(p.Data)) + 8 // behind the moof and the mdat's header
+	*st = still{data: p.Data[at : at+len(first.Data)], offset: first.Offset}
+}
+
+// A hold is a domain that goes on while no media comes: the last picture and
+// silence, paced by the clock (design section 3, Held picture). The timer that
+// paces it also notices that it must begin.
+type hold struct {
+	stand   stand
+	epoch   int64 // names its parts to its end, so that hints stay true
+	lead    media.Track
+	audio   *media.Track // beside a picture; nil: none
+	scale   int64        // ticks of the lead per second
+	picture []byte
+	offset  int32
+	silence []byte // one access unit
+
+	from     time.Time // wall time of start
+	start    int64     // ticks of the lead on the run's timeline, as follows
+	at       int64     // where the next part begins
+	segStart int64
+	part     int64 // length of a part
+	sound    int64 // decode time of the next access unit, in ticks of its track
+	unit     int64 // ticks of one
+}
+
+// newHold prepares a hold that begins at from, which is timeline in media time.
+func (s *Stream) newHold(from time.Time) *hold {
+	h := &hold{epoch: s.epoch, lead: s.tracks[0], scale: int64(s.tracks[0].Timescale), from: from}
+	c := cutter{scale: h.scale}
+	h.start = (s.timeline.Microseconds()*h.scale + 999_999) / 1_000_000
+	h.at, h.segStart = h.start, h.start
+	h.part = c.ticks(s.partTarget)
+	sound := &s.tracks[len(s.tracks)-1]
+	if sound.Codec == media.AAC {
+		h.silence, h.unit = media.AACSilence(sound.Config), media.AACFrameSamples(sound.Config)
+		h.sound = h.start * int64(sound.Timescale) / h.scale
+	}
+	switch video := h.lead.Codec.Video(); {
+	case video && len(s.tracks) > 1:
+		h.audio = sound
+		fallthrough
+	case video:
+		h.stand, h.picture, h.offset = standPicture, s.still.data, s.still.offset
+	default:
+		h.stand = standSilence
+		h.part -= h.part % h.unit // whole access units
+	}
+	if video := h.stand == standPicture; video && (len(h.picture) == 0 || len(h.picture) > maxPicture) ||
+		(!video || h.audio != nil) && h.silence == nil || h.part <= 0 {
+		h.stand, h.part = standGap, c.ticks(s.partTarget)
+	}
+	return h
+}
+
+// date is the wall time of a tick.
+func (h *hold) date(at int64) time.Time {
+	return h.from.Add(playlist.Span(h.start, at, uint32(h.scale)))
+}
+
+// cut makes the next part, which lasts that many ticks.
+func (h *hold) cut(length int64) cut {
+	end := h.at + length
+	c := cut{
+		duration: playlist.Span(h.at, end, uint32(h.scale)), stand: h.stand,
+		independent: h.stand != standGap && (h.stand == standSilence || len(h.picture) > 0),
+	}
+	switch h.stand {
+	case standPicture:
+		c.runs = append(c.runs, cmaf.Run{Track: h.lead.ID, Time: h.at,
+			Samples: []cmaf.Sample{{Duration: uint32(length), Offset: h.offset, Key: true, Data: h.picture}}})
+		if h.audio != nil {
+			c.runs = append(c.runs, h.units(h.audio, end*int64(h.audio.Timescale)/h.scale))
+		}
+	case standSilence:
+		c.runs = append(c.runs, h.units(&h.lead, end))
+	}
+	h.at = end
+	return c
+}
+
+// units is the silence up to a decode time.
+func (h *hold) units(t *media.Track, until int64) cmaf.Run {
+	r := cmaf.Run{Track: t.ID, Time: h.sound}
+	for ; h.sound < until; h.sound += h.unit {
+		r.Samples = append(r.Samples, cmaf.Sample{Duration: uint32(h.unit), Key: true, Data: h.silence})
+	}
+	return r
+}
+
+// end is where the hold ends on the run's timeline, rounded up.
+func (h *hold) end() time.Duration {
+	end := playlist.At(h.at, uint32(h.scale))
+	if h.audio != nil {
+		end = max(end, playlist.At(h.sound, h.audio.Timescale))
+	}
+	return end + time.Millisecond
+}
+
+// The methods of Stream below are the writers' side: the caller holds mu.
+
+// watchOver makes sure that somebody looks whether media comes.
+func (s *Stream) watchOver() {
+	if s.starving.t == nil {
+		s.set(&s.starving, s.ring.target, s.starve)
+	}
+}
+
+// starve is the alarm: it holds the picture when no media came for one target
+// duration, and then lists each part as it is due.
+func (s *Stream) starve() {
+	now := time.Now()
+	if s.held == nil {
+		idle := now.Sub(s.registry.began) - s.arrived
+		switch {
+		case idle < s.ring.target:
+			s.set(&s.starving, s.ring.target-idle, s.starve)
+			return
+		case !s.progress.Load().Playable || s.intake.imminent(now) || s.fault != nil:
+			s.set(&s.starving, trackWait, s.starve)
+			return
+		}
+		s.hold(now)
+	}
+	if !s.intake.imminent(now) {
+		s.fill(now)
+	}
+	wait := s.held.date(s.held.at + s.held.part).Sub(now)
+	if wait <= 0 { // media is about to come, or the store hangs
+		wait = s.partTarget
+	}
+	s.set(&s.starving, wait, s.starve)
+}
+
+// hold begins to hold the picture. As much as players hold back is listed at
+// once: they have run dry by now.
+func (s *Stream) hold(now time.Time) {
+	s.interrupt()
+	if len(s.still.data) <= maxPicture {
+		s.still.data = bytes.Clone(s.still.data) // lets go of the part around it
+	}
+	s.held = s.newHold(now.Add(-min(3*s.partTarget, s.ring.target)))
+	s.ring.discNext = true
+	s.fresh = false
+	if s.Stage() == livestream.StageLive {
+		s.setStage(livestream.StageReconnecting)
+	}
+}
+
+// fill lists the parts that are due. Nothing is added to what the store has not
+// made durable yet.
+func (s *Stream) fill(now time.Time) {
+	h := s.held
+	if behind := now.Sub(h.date(h.at)); behind > s.ring.target+s.partTarget {
+		// The process or the store hung: what is missing is not made up for.
+		s.endHold()
+		s.hold(now)
+		h = s.held
+	}
+	added := false
+	for !h.date(h.at + h.part).After(now) {
+		if s.ring.visible() < len(s.ring.segs) {
+			break
+		}
+		s.addHeld(h.part)
+		added = true
+	}
+	if added {
+		s.ring.evict() // what does not fit is media, and told to its publisher
+		s.publish(false)
+	}
+}
+
+// addHeld lists a part of the hold. Its segments end like a steady encoder's.
+func (s *Stream) addHeld(length int64) {
+	h := s.held
+	at := h.date(h.at)
+	p := s.ring.add(h.epoch, h.cut(length), at)
+	p.SessionID = s.SessionID()
+	long := h.at - h.segStart
+	if long >= h.scale*int64(minSegment/time.Second) || long+h.part > h.scale*int64(s.ring.target/time.Second) {
+		s.ring.complete()
+		h.segStart = h.at
+	}
+}
+
+// release ends the hold because media is back, which arrived at that time: the
+// picture is held until then.
+func (s *Stream) release(arrived time.Time) {
+	h := s.held
+	if h == nil {
+		return
+	}
+	s.fill(arrived)
+	h = s.held
+	c := cutter{scale: h.scale}
+	rest := min(c.ticks(arrived.Sub(h.date(h.at))), h.part)
+	least := c.ticks(shortTail)
+	if s.ring.open() != nil {
+		least /= 4
+	}
+	if h.stand == standSilence {
+		rest -= rest % h.unit
+	}
+	if rest >= least && rest > 0 && s.ring.visible() == len(s.ring.segs) {
+		s.addHeld(rest)
+	}
+	s.endHold()
+}
+
+// endHold ends the hold as it is, and its segment.
+func (s *Stream) endHold() {
+	if s.held == nil {
+		return
+	}
+	s.timeline = s.held.end()
+	s.held = nil
+	s.split()
+}
