@@ -33,6 +33,8 @@ type serverFlags struct {
 	APIAddressRateLimit int           `name:"api-address-rate-limit" env:"TALLY_API_ADDRESS_RATE_LIMIT" default:"3500" placeholder:"N" help:"API requests from one client address in 5 minutes, IPv6 by /64 (${default}; 0: any number)."`
 	AccessLog           api.AccessLog `env:"TALLY_ACCESS_LOG" default:"changes" placeholder:"WHICH" help:"API requests in the log: all, changes (whatever is no GET, and every answer from 400 on) or off (${default})."`
 
+	WebhookAllow []string `env:"TALLY_WEBHOOK_ALLOW" placeholder:"CIDR" help:"Addresses that webhooks may have although they are not public, such as 10.0.0.0/8."`
+
 	TLSCert string `name:"tls-cert" env:"TALLY_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain for RTMPS."`
 	TLSKey  string `name:"tls-key" env:"TALLY_TLS_KEY" placeholder:"FILE" help:"PEM private key for RTMPS."`
 
@@ -92,6 +94,9 @@ func (f *serverFlags) check() error {
 	if err := checkURL("--ingest-url", f.IngestURL, "rtmp", "rtmps"); err != nil {
 		return err
 	}
+	if _, err := f.webhookAllow(); err != nil {
+		return err
+	}
 	_, err := f.proxies()
 	return err
 }
@@ -114,8 +119,17 @@ func checkURL(flag, value string, schemes ...string) error {
 
 // proxies parses --trusted-proxies: addresses or CIDR prefixes.
 func (f *serverFlags) proxies() ([]netip.Prefix, error) {
+	return prefixes("--trusted-proxies", f.TrustedProxies)
+}
+
+// webhookAllow parses --webhook-allow in the same way.
+func (f *serverFlags) webhookAllow() ([]netip.Prefix, error) {
+	return prefixes("--webhook-allow", f.WebhookAllow)
+}
+
+func prefixes(flag string, texts []string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
-	for _, s := range f.TrustedProxies {
+	for _, s := range texts {
 		if s = strings.TrimSpace(s); s == "" {
 			continue
 		}
@@ -123,7 +137,7 @@ func (f *serverFlags) proxies() ([]netip.Prefix, error) {
 		if err != nil {
 			addr, addrErr := netip.ParseAddr(s)
 			if addrErr != nil {
-				return nil, cli.Usagef("--trusted-proxies %q must be an address or a range such as 10.0.0.0/8", s)
+				return nil, cli.Usagef("%s %q must be an address or a range such as 10.0.0.0/8", flag, s)
 			}
 			prefix = netip.PrefixFrom(addr, addr.BitLen())
 		}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -34,6 +36,21 @@ func (s *server) metrics() http.Handler {
 	gauge("tally_viewers", "Viewers with evidence a moment ago.", func() int64 { return s.counter.Stats().Present })
 	gauge("tally_viewer_records", "Viewers remembered, present or not.", func() int64 { return s.counter.Stats().Records })
 	counter("tally_viewer_deliveries_uncounted_total", "Deliveries not counted because too many viewers were present.", func() int64 { return s.counter.Stats().Refused })
+
+	told := s.webhooks.Stats()
+	counter("tally_webhook_delivered_total", "Events that webhooks took.", told.Delivered.Load)
+	counter("tally_webhook_refused_total", "Events that webhooks refused: 3xx, 4xx.", told.Failed.Load)
+	counter("tally_webhook_retried_total", "Tries that failed and are made again.", told.Retried.Load)
+	counter("tally_webhook_given_up_total", "Events that were tried for 24 hours.", told.GivenUp.Load)
+	gauge("tally_webhook_queue", "Deliveries still to be made; -1: the store cannot say.", func() int64 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		n, err := s.store.OpenDeliveries(ctx)
+		if err != nil {
+			return -1
+		}
+		return int64(n)
+	})
 
 	gauge("tally_disk_free_bytes", "Free space in the data directory.", func() int64 {
 		free, err := freeBytes(s.flags.DataDir)

@@ -23,11 +23,13 @@ import (
 	"tally/internal/ingest"
 	"tally/internal/ingest/rtmpserver"
 	"tally/internal/livestream"
+	"tally/internal/netguard"
 	"tally/internal/playback"
 	"tally/internal/store/sqlite"
 	"tally/internal/usage"
 	"tally/internal/viewer"
 	"tally/internal/web"
+	"tally/internal/webhook"
 )
 
 // stopWithin bounds a clean stop (design section 3: exit within 10 s of SIGTERM).
@@ -49,6 +51,7 @@ type server struct {
 	manager  *ingest.Manager
 	rtmp     *rtmpserver.Server
 	playback *playback.Handler
+	webhooks *webhook.Engine
 	handler  http.Handler
 	health   *health
 	cert     *certificate   // nil without RTMPS
@@ -107,6 +110,14 @@ func (s *server) wire(ctx context.Context, out io.Writer) error {
 	s.playback = playback.New(playback.Config{
 		Registry: s.registry, Signer: signer, Counter: s.counter, Records: s.store, Log: s.log,
 	})
+	allow, err := s.flags.webhookAllow()
+	if err != nil {
+		return err
+	}
+	s.webhooks = webhook.New(webhook.Config{
+		Store: s.store, Guard: netguard.Guard{Allow: allow, Flag: "--webhook-allow"},
+		PublicURL: s.flags.PublicURL, IngestURL: api.IngestBase(s.flags.IngestURL), Log: s.log,
+	})
 	s.health = &health{dataDir: s.flags.DataDir, ping: s.store.Ping}
 	s.handler, err = s.routes()
 	return err
@@ -143,7 +154,7 @@ func (s *server) routes() (http.Handler, error) {
 		return nil, err
 	}
 	config := api.Config{
-		Store: s.store, Auth: s.auth, Control: s.manager,
+		Store: s.store, Auth: s.auth, Control: s.manager, Webhooks: s.webhooks,
 		PublicURL: s.flags.PublicURL, IngestURL: s.flags.IngestURL,
 		RTMPPort:       port(s.ports.rtmp),
 		TrustedProxies: proxies,
@@ -169,11 +180,15 @@ func (s *server) routes() (http.Handler, error) {
 // are, and both take their paths apart themselves, where a mux would redirect.
 type front struct {
 	playback http.Handler // everything below /hls/
-	api      http.Handler // everything below /client/v4 and /accounts
+	api      http.Handler // everything below /client/v4 and /accounts, and webhookKeyPath
 	rest     http.Handler
 }
 
 const mediaPrefix = "/hls/"
+
+// webhookKeyPath is where receivers find the key of deliveries: the API's, and
+// outside of its prefixes.
+const webhookKeyPath = "/.well-known/webhooks.json"
 
 // bodyTimeout is how long a request's body may take, also one that nobody
 // reads: net/http drains it before the answer goes out.
@@ -188,7 +203,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
 	case len(path) > len(mediaPrefix) && path[:len(mediaPrefix)] == mediaPrefix:
 		f.playback.ServeHTTP(w, r)
-	case below(path, "/client/v4"), below(path, "/accounts"):
+	case below(path, "/client/v4"), below(path, "/accounts"), path == webhookKeyPath:
 		f.api.ServeHTTP(w, r)
 	default:
 		f.rest.ServeHTTP(w, r)
@@ -214,6 +229,7 @@ func (s *server) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	// What serves outlives ctx until shutdown has said goodbye to publishers.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	telling, stopTelling := context.WithCancel(serving)
 	s.serveHTTP(g, serving, "http", s.ports.http, s.handler)
 	if s.ports.admin != nil {
 		s.serveHTTP(g, serving, "admin", s.ports.admin, s.adminRoutes())
@@ -225,25 +241,28 @@ func (s *server) run(ctx context.Context) error {
 	}
 	g.Go(func() error { tuneGC(serving); return nil })
 	g.Go(func() error { s.auth.Run(serving, s.log); return nil })
+	g.Go(func() error { return s.webhooks.Run(telling) })
 	s.ports.log(s.log)
+	s.log.Info("webhooks are signed; their receivers find the key here", "url", s.webhookKeyURL())
 	if warning := plainOnPublic(s.flags.PublicURL, s.ports.http.Addr()); warning != "" {
 		s.log.Warn(warning)
 	}
 	g.Go(func() error {
 		<-ctx.Done()
-		s.shutdown(stopServing)
+		s.shutdown(stopTelling, stopServing)
 		return nil
 	})
 	return g.Wait()
 }
 
 // shutdown ends what run started, in order.
-func (s *server) shutdown(stopServing context.CancelFunc) {
+func (s *server) shutdown(stopTelling, stopServing context.CancelFunc) {
 	s.health.stopping.Store(true)
 	s.log.Info("stopping")
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
 	s.manager.Shutdown(ctx)
+	stopTelling() // what is under way has two seconds, while requests end
 	s.playback.Close()
 	for _, h := range s.https {
 		if err := h.Shutdown(ctx); err != nil {
@@ -255,6 +274,15 @@ func (s *server) shutdown(stopServing context.CancelFunc) {
 		s.log.Error("the last viewer seconds could not be written", "err", err)
 	}
 	stopServing()
+}
+
+// webhookKeyURL is where receivers of webhooks find the public key.
+func (s *server) webhookKeyURL() string {
+	base := strings.TrimRight(s.flags.PublicURL, "/")
+	if base == "" {
+		base = localBase(s.ports.http.Addr())
+	}
+	return base + webhookKeyPath
 }
 
 // close lets go of what newServer opened.

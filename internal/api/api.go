@@ -43,6 +43,14 @@ type Store interface {
 	Token(ctx context.Context, accountID, id string) (livestream.Token, error)
 	Tokens(ctx context.Context, accountID string, p livestream.Page) ([]livestream.Token, int, error)
 	RevokeToken(ctx context.Context, accountID, id, keep string, at time.Time) (livestream.Token, error)
+	CreateWebhook(ctx context.Context, w livestream.Webhook) error
+	Webhook(ctx context.Context, s livestream.Scope, id string) (livestream.Webhook, error)
+	Webhooks(ctx context.Context, s livestream.Scope) ([]livestream.Webhook, error)
+	ChangeWebhook(ctx context.Context, s livestream.Scope, id string, change func(*livestream.Webhook) error) (livestream.Webhook, error)
+	DeleteWebhook(ctx context.Context, s livestream.Scope, id string) (livestream.Webhook, error)
+	Notices(ctx context.Context, s livestream.Scope, after int64, limit int) ([]livestream.Notice, bool, error)
+	Deliveries(ctx context.Context, s livestream.Scope, webhookID string, p livestream.Page) ([]livestream.Delivery, int, error)
+	Replay(ctx context.Context, s livestream.Scope, webhookID string, after int64) (livestream.Replay, error)
 	Created(ctx context.Context, request [32]byte, retry int, since time.Time) (id string, err error)
 }
 
@@ -68,11 +76,12 @@ type Control interface {
 	Delete(ctx context.Context, livestreamID string) (livestream.Record, error)
 }
 
-// Config wires an API. Store, Auth and Control are required.
+// Config wires an API. Store, Auth, Control and Webhooks are required.
 type Config struct {
-	Store   Store
-	Auth    *auth.Authenticator
-	Control Control
+	Store    Store
+	Auth     *auth.Authenticator
+	Control  Control
+	Webhooks Webhooks
 
 	// PublicURL is what playback_url begins with, such as
 	// "https://live.example.org". Empty: scheme and host of each request.

@@ -44,6 +44,7 @@ var statuses = []struct {
 	{livestream.ErrNotStarted, http.StatusBadRequest},
 	{livestream.ErrTransition, http.StatusBadRequest},
 	{livestream.ErrExists, http.StatusBadRequest},
+	{livestream.ErrTooMany, http.StatusBadRequest},
 	{livestream.ErrOpen, http.StatusBadRequest},
 	{livestream.ErrLastToken, http.StatusBadRequest},
 	{livestream.ErrStopping, http.StatusServiceUnavailable},

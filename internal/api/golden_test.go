@@ -27,7 +27,7 @@ var random = []struct {
 	form *regexp.Regexp
 }{
 	{"uuid", regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`)},
-	{"token", regexp.MustCompile(`\btally_[0-9A-Za-z]{32}\b`)},
+	{"token", regexp.MustCompile(`\b(tally|whsec)_[0-9A-Za-z]{32}\b`)},
 	{"key", regexp.MustCompile(`\b[0-9A-Za-z]{32}\b`)},
 	{"playback", regexp.MustCompile(`\b[0-9A-Za-z]{20}\b`)},
 }

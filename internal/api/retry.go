@@ -33,6 +33,7 @@ type creation struct {
 // creates it, with livestream.CreationOf; the handler does nothing for it.
 var creations = map[string]creation{
 	appPath + "/livestreams":                       {livestream.CreatesLivestream, createdLivestreamAgain},
+	appPath + "/webhooks":                          {livestream.CreatesWebhook, createdWebhookAgain},
 }
 
 // do runs the handler of rt. A request that creates is known by what it asks

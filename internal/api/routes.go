@@ -52,6 +52,19 @@ var routes = []route{
 	{"GET", appPath + "/meetings/{meeting_id}/active-livestream", auth.Read, getMeetingActiveLivestream}, // L8
 	{"GET", appPath + "/meetings/{meeting_id}/livestream", auth.Read, getMeetingLivestream},              // L9
 
+	{"POST", appPath + "/webhooks", auth.Write, createWebhook},
+	{"GET", appPath + "/webhooks", auth.Read, listWebhooks},
+	{"GET", appPath + "/webhooks/all", auth.Read, listWebhooks},
+	{"GET", webhookPath, auth.Read, getWebhook},
+	{"PUT", webhookPath, auth.Write, replaceWebhook},
+	{"PATCH", webhookPath, auth.Write, editWebhook},
+	{"DELETE", webhookPath, auth.Write, deleteWebhook},
+	{"POST", webhookPath + "/test", auth.Write, testWebhook}, // ours, as all below
+	{"GET", webhookPath + "/deliveries", auth.Read, listDeliveries},
+	{"POST", webhookPath + "/replay", auth.Write, replayWebhook},
+	{"GET", appPath + "/events", auth.Read, listEvents},
+	{"GET", "/.well-known/webhooks.json", public, getPublicKey},
+
 	{"GET", tokensPath, auth.Admin, listTokens}, // ours
 	{"POST", tokensPath, auth.Admin, createToken},
 	{"GET", tokensPath + "/{token_id}", auth.Admin, getToken},

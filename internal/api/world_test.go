@@ -51,7 +51,7 @@ func newWorld(t *testing.T) *world {
 	must(t, store.CreateApp(t.Context(), livestream.App{AccountID: "acc", ID: "app", Name: "default", CreatedAt: w.now}))
 	w.token = w.newToken(auth.RealtimeAdmin)
 	w.cfg = api.Config{
-		Store: store, Auth: &auth.Authenticator{Store: store}, Control: commands{w},
+		Store: store, Auth: &auth.Authenticator{Store: store}, Control: commands{w}, Webhooks: newHooks(t, store),
 		PublicURL: "https://live.example.org", IngestURL: "rtmp://live.example.org/live/",
 		Now:    func() time.Time { return w.now },
 		Logger: logger(io.Discard), AccessLog: api.LogAll,

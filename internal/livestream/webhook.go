@@ -38,7 +38,7 @@ const (
 )
 
 // ErrTooMany is what the store answers to one more webhook than MaxWebhooks.
-var ErrTooMany = errors.New("the app has as many webhooks as it may have")
+var ErrTooMany = errors.New("the app has as many webhooks as it may have; delete one first")
 
 // A Webhook is an address that wants to be told of an app's events.
 type Webhook struct {

@@ -18,6 +18,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,10 +40,12 @@ type Store interface {
 	Keep(ctx context.Context, name string, fresh func() ([]byte, error)) ([]byte, error)
 }
 
-// Config wires an Engine. Store and Transport are required.
+// Config wires an Engine. Store is required.
 type Config struct {
 	Store Store
-	// Transport makes the calls: netguard.Guard.Transport, so that no webhook
+	// Guard says which addresses may be called.
+	Guard netguard.Guard
+	// Transport makes the calls. nil: Guard.Transport(), so that no webhook
 	// reaches what is not public.
 	Transport http.RoundTripper
 	// PublicURL and IngestURL are what URLs in bodies begin with, such as
@@ -104,12 +107,18 @@ func New(c Config) *Engine {
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
+	if c.Transport == nil {
+		c.Transport = c.Guard.Transport()
+	}
 	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
 	return &Engine{
 		Config: c, client: netguard.Client(c.Transport, tryTimeout), runners: map[string]*runner{},
 		extra: make(chan struct{}, overall), tests: make(chan struct{}, 16),
 	}
 }
+
+// CheckURL says why a webhook may not have this address; nil when it may.
+func (e *Engine) CheckURL(u *url.URL) error { return e.Guard.CheckURL(u) }
 
 // Stats returns what was counted so far.
 func (e *Engine) Stats() *Stats { return &e.stats }

@@ -44,6 +44,13 @@ func TestPlans(t *testing.T) {
 		{"tokens of an account", `SELECT id FROM tokens WHERE account_id = ? ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?`, "tokens_by_age"},
 		{"what a request created", `SELECT object_id FROM creations WHERE request = ? AND created_at >= ? ORDER BY retry >= ?, created_at DESC LIMIT 1`, "(request=?)"},
 		{"old creations", `SELECT request, object_id FROM creations WHERE created_at < ? ORDER BY created_at LIMIT 100`, "creations_by_age"},
+		{"webhooks of an app", `SELECT ` + webhookColumns + ` FROM webhooks w WHERE w.account_id = ? AND w.app_id = ? AND w.enabled`, "webhooks_by_app"},
+		{"ready deliveries", selectReady, "webhook_deliveries_ready (webhook_id=?)"},
+		{"webhooks with deliveries", selectPendingWebhooks, "webhook_deliveries_ready (webhook_id=?)"},
+		{"open deliveries", countOpenDeliveries, "webhook_deliveries_open"},
+		{"oldest open delivery", `SELECT seq FROM webhook_deliveries WHERE webhook_id = ? AND livestream_id = ? AND state IN ('ready', 'waiting') ORDER BY seq LIMIT 1`, "webhook_deliveries_open (webhook_id=? AND livestream_id=?)"},
+		{"feed", `SELECT ` + noticeColumns + ` FROM events e WHERE e.account_id = ? AND e.app_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?`, "sqlite_autoindex_events_1 (account_id=? AND app_id=? AND seq>?)"},
+		{"old events", selectOldEvents, "events_by_age"},
 		{"old timeline", `SELECT session_id, seq FROM timeline WHERE at < ? ORDER BY at LIMIT ?`, "timeline_by_age"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
