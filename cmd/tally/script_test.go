@@ -52,6 +52,7 @@ func TestScripts(t *testing.T) {
 			"empty":       cmdEmpty,
 			"mode":        cmdMode,
 			"lines":       cmdLines,
+			"receiver":    cmdReceiver,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
