@@ -4,7 +4,7 @@ package sqlite
 
 import (
 	"errors"
-	"flag"
+	commandline "flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -22,7 +22,7 @@ import (
 	"tally/internal/livestream"
 )
 
-var powerLosses = flag.Int("powerlosses", 30, "how often TestPowerLoss lets the power fail")
+var powerLosses = commandline.Int("powerlosses", 30, "how often TestPowerLoss lets the power fail")
 
 // TestPowerLoss proves what docs/store.md says is durable. A layer below SQLite
 // notes every write, truncation and sync of the database's files. At random
