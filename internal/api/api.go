@@ -38,7 +38,14 @@ type Store interface {
 	Sessions(ctx context.Context, s livestream.Scope, livestreamID string, p livestream.Page) ([]livestream.Session, int, error)
 	CreateMeeting(ctx context.Context, m livestream.Meeting) error
 	Meeting(ctx context.Context, s livestream.Scope, id string) (livestream.Meeting, error)
+	Meetings(ctx context.Context, s livestream.Scope, q livestream.MeetingQuery) ([]livestream.Meeting, int, error)
+	UpdateMeeting(ctx context.Context, s livestream.Scope, id string, change func(livestream.Meeting) (livestream.Meeting, error)) (livestream.Meeting, error)
+	Usage(ctx context.Context, s livestream.Scope, from, to time.Time) (u livestream.Usage, livestreams int, err error)
+	UsageByDay(ctx context.Context, s livestream.Scope, from, to time.Time) ([]livestream.DayUsage, error)
+	CreateApp(ctx context.Context, a livestream.App) error
 	App(ctx context.Context, s livestream.Scope) (livestream.App, error)
+	Apps(ctx context.Context, accountID string, q livestream.AppQuery) ([]livestream.App, int, error)
+	UpdateApp(ctx context.Context, s livestream.Scope, change func(livestream.App) livestream.App) (livestream.App, error)
 	CreateToken(ctx context.Context, k livestream.Token) error
 	Token(ctx context.Context, accountID, id string) (livestream.Token, error)
 	Tokens(ctx context.Context, accountID string, p livestream.Page) ([]livestream.Token, int, error)

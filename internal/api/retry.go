@@ -33,7 +33,10 @@ type creation struct {
 // creates it, with livestream.CreationOf; the handler does nothing for it.
 var creations = map[string]creation{
 	appPath + "/livestreams":                       {livestream.CreatesLivestream, createdLivestreamAgain},
+	appPath + "/meetings":                          {livestream.CreatesMeeting, createdMeetingAgain},
+	appPath + "/meetings/{meeting_id}/livestreams": {livestream.CreatesSession, startedAgain},
 	appPath + "/webhooks":                          {livestream.CreatesWebhook, createdWebhookAgain},
+	kitPath + "/apps":                              {livestream.CreatesApp, createdAppAgain},
 }
 
 // do runs the handler of rt. A request that creates is known by what it asks

@@ -45,8 +45,20 @@ var routes = []route{
 	{"GET", appPath + "/livestreams/sessions/{session_id}", auth.Read, getSession},                    // L5
 	{"GET", appPath + "/sessions/{session_id}/livestream-sessions", auth.Read, listSessionsOfSession}, // L10
 
+	{"GET", appPath + "/analytics/livestreams/overall", auth.Read, getUsage},      // L11
+	{"GET", appPath + "/analytics/livestreams/daywise", auth.Read, getUsageByDay}, // L12
+	{"GET", appPath + "/analytics/daywise", auth.Read, getOrgUsage},               // L13
+
+	{"GET", kitPath + "/apps", auth.ReadApps, listApps},
+	{"POST", kitPath + "/apps", auth.Write, createApp},
+	{"GET", appPath, auth.Read, getApp},       // ours
+	{"PATCH", appPath, auth.Write, changeApp}, // ours
+
 	{"POST", appPath + "/meetings", auth.Write, createMeeting},
+	{"GET", appPath + "/meetings", auth.Read, listMeetings},
 	{"GET", appPath + "/meetings/{meeting_id}", auth.Read, getMeeting},
+	{"PATCH", appPath + "/meetings/{meeting_id}", auth.Write, changeMeeting},
+	{"PUT", appPath + "/meetings/{meeting_id}", auth.Write, replaceMeeting},
 	{"POST", appPath + "/meetings/{meeting_id}/livestreams", auth.Write, startMeetingLivestream},         // L6
 	{"POST", appPath + "/meetings/{meeting_id}/active-livestream/stop", auth.Write, stopMeeting},         // L7
 	{"GET", appPath + "/meetings/{meeting_id}/active-livestream", auth.Read, getMeetingActiveLivestream}, // L8
@@ -129,9 +141,8 @@ func (s *server) serve(w *answer, r *http.Request) error {
 }
 
 // authorize checks the token (401), how often it comes (429), and what it may do
-// here (403). Account and
-// app are compared, never looked up, so a foreign one answers like one that
-// does not exist.
+// here (403). Account and app are compared, never looked up, so a foreign one
+// answers like one that does not exist.
 func (s *server) authorize(rq *request, need auth.Permission) error {
 	if need == public {
 		return nil

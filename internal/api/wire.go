@@ -222,29 +222,36 @@ type stopped struct {
 // stoppedMessage is upstream's literal (contract 5.4).
 const stoppedMessage = "Stopped live stream successfully"
 
-// meetingObject is a meeting (contract 7.11).
-type meetingObject struct {
-	ID                   string          `json:"id"`
-	Title                *string         `json:"title"`
-	Status               string          `json:"status"`
-	RecordOnStart        bool            `json:"record_on_start"`
-	LiveStreamOnStart    bool            `json:"live_stream_on_start"`
-	PersistChat          bool            `json:"persist_chat"`
-	SummarizeOnEnd       bool            `json:"summarize_on_end"`
-	TranscribeOnEnd      bool            `json:"transcribe_on_end"`
-	SessionKeepAliveSecs int             `json:"session_keep_alive_time_in_secs"`
-	RecordingConfig      json.RawMessage `json:"recording_config"` // null when none was given
-	AIConfig             json.RawMessage `json:"ai_config"`        // null when none was given
-	CreatedAt            stamp           `json:"created_at"`
-	UpdatedAt            stamp           `json:"updated_at"`
+// listedMeeting is a meeting in a list: without ai_config (contract 7.11).
+type listedMeeting struct {
+	ID                   string  `json:"id"`
+	Title                *string `json:"title"`
+	Status               string  `json:"status"`
+	RecordOnStart        bool    `json:"record_on_start"`
+	LiveStreamOnStart    bool    `json:"live_stream_on_start"`
+	PersistChat          bool    `json:"persist_chat"`
+	SummarizeOnEnd       bool    `json:"summarize_on_end"`
+	TranscribeOnEnd      bool    `json:"transcribe_on_end"`
+	SessionKeepAliveSecs int     `json:"session_keep_alive_time_in_secs"`
+	RecordingConfig      config  `json:"recording_config"` // null when none was given
+	CreatedAt            stamp   `json:"created_at"`
+	UpdatedAt            stamp   `json:"updated_at"`
 }
 
-func meetingOf(m livestream.Meeting) meetingObject {
-	status := "INACTIVE"
+// meetingObject is a meeting everywhere else.
+type meetingObject struct {
+	listedMeeting
+	AIConfig config `json:"ai_config"` // null when none was given
+}
+
+const statusActive, statusInactive = "ACTIVE", "INACTIVE"
+
+func listedMeetingOf(m livestream.Meeting) listedMeeting {
+	status := statusInactive
 	if m.Active {
-		status = "ACTIVE"
+		status = statusActive
 	}
-	return meetingObject{
+	return listedMeeting{
 		ID:                   m.ID,
 		Title:                orNull(m.Title, m.HasTitle),
 		Status:               status,
@@ -254,33 +261,14 @@ func meetingOf(m livestream.Meeting) meetingObject {
 		SummarizeOnEnd:       m.SummarizeOnEnd,
 		TranscribeOnEnd:      m.TranscribeOnEnd,
 		SessionKeepAliveSecs: m.SessionKeepAliveSecs,
-		RecordingConfig:      withoutSecrets(m.RecordingConfig),
-		AIConfig:             json.RawMessage(m.AIConfig),
+		RecordingConfig:      recordingConfig.shown(recordingConfig.stored(m.RecordingConfig)),
 		CreatedAt:            stamp(m.CreatedAt),
 		UpdatedAt:            stamp(m.UpdatedAt),
 	}
 }
 
-// withoutSecrets removes the write-only fields of recording_config's
-// storage_config, and returns config itself when there are none.
-func withoutSecrets(config []byte) json.RawMessage {
-	var outer, storage map[string]json.RawMessage
-	if json.Unmarshal(config, &outer) != nil || json.Unmarshal(outer["storage_config"], &storage) != nil || storage == nil {
-		return config
-	}
-	for _, name := range []string{"access_key", "secret", "password", "private_key"} {
-		delete(storage, name)
-	}
-	inner, err := json.Marshal(storage)
-	if err != nil {
-		return nil
-	}
-	outer["storage_config"] = inner
-	shown, err := json.Marshal(outer)
-	if err != nil {
-		return nil
-	}
-	return shown
+func meetingOf(m livestream.Meeting) meetingObject {
+	return meetingObject{listedMeetingOf(m), aiConfig.shown(aiConfig.stored(m.AIConfig))}
 }
 
 // reply answers with the success envelope.
