@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"mime"
 	"net/http"
 	"slices"
 	"strconv"
@@ -81,10 +82,35 @@ type Object struct {
 // clients send none, none with a content type, and {} (contract 3.5).
 func ReadBody(w http.ResponseWriter, r *http.Request) (Object, error) {
 	data, err := ReadAll(w, r)
+	if err == nil && len(data) > 0 {
+		err = checkHeaders(r.Header)
+	}
 	if err != nil {
 		return Object{}, err
 	}
 	return ParseObject(data)
+}
+
+// checkHeaders refuses a body that says it is not JSON in UTF-8, as it came.
+// One without a type is read, and so is one with the type that curl -d gives
+// to everything.
+func checkHeaders(h http.Header) error {
+	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return invalid("Content-Encoding is %q: send the body as it is", Clip(coding))
+	}
+	kind := h.Get("Content-Type")
+	if kind == "" {
+		return nil
+	}
+	media, params, err := mime.ParseMediaType(kind)
+	charset, named := params["charset"]
+	switch {
+	case err != nil, media != "application/json" && media != "application/x-www-form-urlencoded" && !strings.HasSuffix(media, "+json"):
+		return invalid("Content-Type is %q: send application/json", Clip(kind))
+	case named && !strings.EqualFold(charset, "utf-8"):
+		return invalid("Content-Type says charset %q: send UTF-8", Clip(charset))
+	}
+	return nil
 }
 
 // ReadAll reads a request's body as it is: ErrTooLarge, or Faults when it does

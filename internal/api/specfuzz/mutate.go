@@ -115,7 +115,7 @@ func (f *fuzzer) wrongText(c *call) {
 		panic(err)
 	}
 	inside := func(member string) []byte { // one more member, at the end
-		head := bytes.TrimSuffix(text, []byte("}"))
+		head := slices.Clone(bytes.TrimSuffix(text, []byte("}")))
 		if len(head) > 1 {
 			head = append(head, ',')
 		}
