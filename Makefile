@@ -4,7 +4,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: run build test quick deps lint race conformance browser vuln bench fuzz
+.PHONY: run build test quick deps lint race conformance browser vuln bench crash fuzz fuzz-api
 
 run: build
 	./bin/tally demo
@@ -52,6 +52,10 @@ vuln:
 bench:
 	go run ./bench
 
+# Kills the server 200 times at random moments; `make race` does it 10 times.
+crash:
+	go test -count=1 -v -timeout 30m ./crash -rounds 200
+
 # Each fuzz target for a few seconds: a check that they still run, not a search.
 fuzz:
 	@set -e; for pkg in $$(go list ./internal/... ); do \
@@ -59,3 +63,8 @@ fuzz:
 		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go 2>/dev/null | sed 's/^func //'); do \
 			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime 5s $$pkg; \
 		done; done
+
+# A million requests made from docs/openapi.yaml, right and wrong, against the
+# whole server in one process; minutes. TALLY_FUZZ_SEED makes it another million.
+fuzz-api:
+	TALLY_FUZZ_REQUESTS=$${TALLY_FUZZ_REQUESTS:-1000000} nice go test -count=1 -v -timeout 0 -run TestAPIFuzz ./cmd/tally
