@@ -13,10 +13,14 @@ type Settings struct {
 	Damping         *time.Duration `placeholder:"TIME" help:"How long the key is refused after a stop, 0s to 5m (default 30s)."`
 	AwaitEncoder    *time.Duration `placeholder:"TIME" help:"How long a started livestream waits for its encoder, 1m to 24h (default 30m)."`
 	EndlistDelay    *time.Duration `placeholder:"TIME" help:"How long the playlist outlives a clean end, 0s to 10m (default 10s)."`
+	PublisherPolicy string         `enum:",replace-if-stale,reject,replace" default:"" placeholder:"POLICY" help:"What a second encoder with the same key does; replace-if-stale (the default), reject or replace."`
 }
 
-// addTo puts what is given into a body's "tally", in whole seconds.
+// addTo puts what is given into a body's "tally", times in whole seconds.
 func (t Settings) addTo(body map[string]any) error {
+	if t.PublisherPolicy != "" {
+		tallyOf(body)["publisher_policy"] = t.PublisherPolicy
+	}
 	for _, set := range []struct {
 		flag, name string
 		value      *time.Duration

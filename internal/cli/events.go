@@ -68,6 +68,9 @@ func (c *EventsCmd) Run(ctx context.Context, s *Streams) error {
 			after, told = last, ""
 			continue
 		case !c.Follow:
+			if after == c.After && !c.JSON {
+				s.Printf("none after number %d\n", after)
+			}
 			return nil
 		default:
 			told = ""
