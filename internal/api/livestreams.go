@@ -106,6 +106,13 @@ var settings = map[string]struct {
 // policySetting is the one setting that is no duration.
 const policySetting = "publisher_policy"
 
+func policies() (words []string) {
+	for _, p := range livestream.Policies {
+		words = append(words, string(p))
+	}
+	return words
+}
+
 // changeOf reads what a body sets of a livestream: its name, and our settings
 // below "tally", which is returned too (design section 3). A name below "tally"
 // that is neither a setting nor known to the caller is a fault, because upstream
@@ -126,8 +133,10 @@ func changeOf(body input.Object, known ...string) (c livestream.Change, ours inp
 			d := time.Duration(ours.Whole(name, f.low, f.high, 0)) * time.Second
 			*f.in(&c) = &d
 		case name == policySetting:
-			p := input.OneOf(ours, name, livestream.Policies, livestream.ReplaceIfStale)
-			c.Publisher = &p
+			if word, ok := ours.Choice(name, policies()...); ok {
+				p := livestream.Policy(word)
+				c.Publisher = &p
+			}
 		case !slices.Contains(known, name):
 			ours.Fault(name, "is no setting")
 		}

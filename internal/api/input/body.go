@@ -338,21 +338,6 @@ func (o Object) Whole(name string, low, high, without int) int {
 	return int(f)
 }
 
-// OneOf reads an optional text that is one of a few; without says what absence
-// means.
-func OneOf[T ~string](o Object, name string, few []T, without T) T {
-	raw, ok := o.members[name]
-	if !ok {
-		return without
-	}
-	var text string
-	if json.Unmarshal(raw, &text) != nil || !slices.Contains(few, T(text)) {
-		o.Fault(name, "must be one of %q", few)
-		return without
-	}
-	return T(text)
-}
-
 // Object reads an optional, nullable object; ok is false when there is none.
 func (o Object) Object(name string) (inner Object, ok bool) {
 	raw, ok := o.get(name)
