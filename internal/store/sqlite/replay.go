@@ -69,7 +69,7 @@ func (s *Store) replayStep(ctx context.Context, sc livestream.Scope, after, newe
 // comes again after what now stands before it.
 func (s *Store) requeue(ctx context.Context, w livestream.Webhook, step []place) (n int, err error) {
 	now := s.now()
-	err = s.write(ctx, "replay events", relaxed, func(t *tx) error {
+	err = s.write(ctx, "replay events", durable, func(t *tx) error {
 		n = 0
 		if _, err := t.webhook(w.Scope, w.ID); err != nil {
 			return err // deleted meanwhile
