@@ -29,8 +29,11 @@ func NewClient(c Credentials) (*Client, error) {
 		return nil, Usagef("--api-base %q must be an address such as http://127.0.0.1:8080/client/v4", c.APIBase)
 	}
 	c.APIBase = strings.TrimRight(c.APIBase, "/")
-	return &Client{creds: c, http: &http.Client{Timeout: 15 * time.Second}}, nil
+	return &Client{creds: c, http: &http.Client{Timeout: answerWithin}}, nil
 }
+
+// answerWithin bounds one request: longer than a webhook's test may take (10 s).
+const answerWithin = 15 * time.Second
 
 // A StatusError is an answer of the API that is not a success.
 type StatusError struct {
@@ -197,11 +200,27 @@ func (c *Client) explain(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	var op *net.OpError
-	if errors.As(err, &op) {
-		return fmt.Errorf("no server at %s (%v): start one with `tally serve`, or give --api-base", c.creds.APIBase, op.Err)
+	var timeout net.Error
+	switch {
+	case errors.As(err, &op):
+		return &unreachableError{c.creds.APIBase, op.Err}
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return &unreachableError{c.creds.APIBase, fmt.Errorf("no answer within %s", answerWithin)}
 	}
 	return err
 }
+
+// An unreachableError is a server that nobody answers for.
+type unreachableError struct {
+	base string
+	err  error
+}
+
+func (e *unreachableError) Error() string {
+	return fmt.Sprintf("no server at %s (%v): start one with `tally serve`, or give --api-base", e.base, e.err)
+}
+
+func (e *unreachableError) Unwrap() error { return e.err }
 
 // maxAnswerBytes bounds what is read of an answer; a page of 100 livestreams is
 // some 100 KB.
@@ -221,7 +240,7 @@ func (a rawAnswer) decode(out any) (reply, error) {
 		} `json:"errors"`
 	}
 	if err := json.Unmarshal(a.body, &envelope); err != nil {
-		return reply{}, fmt.Errorf("%s answered %d and no JSON: is --api-base a Tally server's address ending in /client/v4?", a.host, a.status)
+		return reply{}, &notJSONError{a.host, a.status}
 	}
 	if a.status/100 != 2 {
 		e := &StatusError{Status: a.status, Message: http.StatusText(a.status), Retry: retryAfter(a.header, time.Now())}
@@ -237,4 +256,14 @@ func (a rawAnswer) decode(out any) (reply, error) {
 		}
 	}
 	return reply{Data: envelope.Data, Paging: envelope.Paging}, nil
+}
+
+// A notJSONError is an answer that no such API gives.
+type notJSONError struct {
+	host   string
+	status int
+}
+
+func (e *notJSONError) Error() string {
+	return fmt.Sprintf("%s answered %d and no JSON: is --api-base a Tally server's address ending in /client/v4?", e.host, e.status)
 }

@@ -84,7 +84,8 @@ type importAccount struct {
 
 // Run implements the command.
 func (c *ImportCmd) Run(ctx context.Context, s *Streams) error {
-	from, err := c.source(s)
+	line := NewLiveLine(&Streams{Out: s.Err})
+	from, err := c.source(line.Print)
 	if err != nil {
 		return err
 	}
@@ -95,10 +96,10 @@ func (c *ImportCmd) Run(ctx context.Context, s *Streams) error {
 	if here.url("") == from.url("") {
 		return Usagef("--from-base, --from-account and --from-app name the app that livestreams would be created in")
 	}
-	here.bePatient(s, "this server")
-	m := &mover{from: from, here: here, dry: c.DryRun, line: NewLiveLine(&Streams{Out: s.Err}), meetings: map[string]*importedMeeting{}}
+	here.bePatient("this server", line.Print)
+	m := &mover{from: from, here: here, dry: c.DryRun, line: line, meetings: map[string]*importedMeeting{}}
 	err = m.run(ctx)
-	m.line.End()
+	line.End()
 	return c.tell(s, m.account, err)
 }
 

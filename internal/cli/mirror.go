@@ -65,7 +65,7 @@ func (c *MirrorCmd) Run(ctx context.Context, s *Streams) error {
 	if err != nil {
 		return err
 	}
-	from, err := c.source(s)
+	from, err := c.source(func(text string) { fmt.Fprintln(s.Err, text) })
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (c *MirrorCmd) Run(ctx context.Context, s *Streams) error {
 	}
 	a, statusA, err := read(ctx, from, pattern, there)
 	if err != nil {
-		return fmt.Errorf("at the source: %w", err)
+		return atSource(err)
 	}
 	b, statusB, err := read(ctx, own, pattern, here)
 	if err != nil {
@@ -126,11 +126,11 @@ func read(ctx context.Context, c *Client, pattern, id string) (any, int, error) 
 		return nil, 0, err
 	}
 	if raw.status == http.StatusUnauthorized {
-		return nil, 0, fmt.Errorf("%s does not know its token", raw.host)
+		return nil, 0, &StatusError{Status: raw.status}
 	}
 	v, err := shape.Parse(raw.body)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s answered %d and no JSON", raw.host, raw.status)
+		return nil, 0, &notJSONError{raw.host, raw.status}
 	}
 	return v, raw.status, nil
 }

@@ -46,7 +46,7 @@ func (p patience) next(method string, try int, raw rawAnswer, err error) (wait t
 func (p patience) say(wait time.Duration, raw rawAnswer, err error) {
 	why := "answered " + strconv.Itoa(raw.status)
 	if err != nil {
-		why = oneLine(err)
+		why = "did not answer"
 	}
 	p.tell(wait, why)
 }

@@ -19,20 +19,28 @@ type FromFlags struct {
 	FromApp     string `required:"" env:"TALLY_FROM_APP" placeholder:"ID" help:"The app there."`
 }
 
-// source is a patient client of the other side. Its waits are told on s.Err.
-func (f FromFlags) source(s *Streams) (*Client, error) {
+// source is a patient client of the other side. say gets its waits.
+func (f FromFlags) source(say func(string)) (*Client, error) {
 	c, err := NewClient(Credentials{APIBase: f.FromBase, AccountID: f.FromAccount, AppID: f.FromApp, APIToken: f.FromToken})
 	if err != nil {
 		return nil, Usagef("--from-base %q must be an address such as https://api.cloudflare.com/client/v4", f.FromBase)
 	}
-	c.bePatient(s, "the source")
+	c.bePatient("the source", say)
 	return c, nil
 }
 
-// bePatient makes the client wait where the server asks for it, and say so.
-func (c *Client) bePatient(s *Streams, who string) {
+// sayEvery is how often waits are told at most, unless they are as long: a rate
+// limit puts off request after request by a second.
+const sayEvery = 5 * time.Second
+
+// bePatient makes the client wait where the server asks for it, and tell say.
+func (c *Client) bePatient(who string, say func(string)) {
+	var told time.Time
 	c.patience = patience{tell: func(wait time.Duration, why string) {
-		fmt.Fprintf(s.Err, "%s %s; next try in %s\n", who, why, wait.Round(100*time.Millisecond))
+		if now := time.Now(); now.Sub(told) >= sayEvery || wait >= sayEvery {
+			told = now
+			say(fmt.Sprintf("%s %s; next try in %s", who, why, wait.Round(100*time.Millisecond)))
+		}
 	}}
 }
 
@@ -40,9 +48,15 @@ func (c *Client) bePatient(s *Streams, who string) {
 // other names.
 func atSource(err error) error {
 	var status *StatusError
+	var unreachable *unreachableError
+	var odd *notJSONError
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
 		return err
+	case errors.As(err, &unreachable):
+		return fmt.Errorf("the source does not answer at %s (%w): check --from-base", unreachable.base, unreachable.err)
+	case errors.As(err, &odd):
+		return fmt.Errorf("the source %s answered %d and no JSON: does --from-base end in /client/v4?", odd.host, odd.status)
 	case errors.As(err, &status) && status.Status == http.StatusUnauthorized:
 		return errors.New("the source does not know this token: check --from-token and that --from-base is the right server")
 	case errors.As(err, &status) && status.Status == http.StatusForbidden:
