@@ -31,12 +31,15 @@ func TestBaseURLFromTheEnvironment(t *testing.T) {
 	p.create("somewhere", "")
 	root := strings.TrimSuffix(p.target.Base, "/client/v4")
 	t.Setenv("CLOUDFLARE_API_TOKEN", p.target.Token)
-	for _, base := range []string{root + "/client/v4", root + "/client/v4/", root} {
+	for i, base := range []string{root + "/client/v4", root + "/client/v4/", root} {
 		t.Setenv("CLOUDFLARE_BASE_URL", base)
 		path := strings.TrimSuffix(strings.TrimPrefix(base, root), "/") + "/accounts/acc/realtime/kit/app/livestreams"
 		for _, c := range clients {
 			target := conformance.Target{Account: p.target.Account, App: p.target.App}
 			if !c.Go() {
+				if i > 0 {
+					continue // starts a process each time, and what follows is the same code
+				}
 				c = conformance.NewJS(strings.TrimPrefix(c.Name(), "js ")) // with this environment
 				defer c.Close()
 			}

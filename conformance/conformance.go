@@ -89,6 +89,9 @@ type Answer struct {
 	// Refusal is the error that the client raised instead.
 	Refusal *Refusal
 	Took    time.Duration
+	// Plain says that the Call had no method: the Reading is plain JSON, and
+	// nothing is said of what is declared.
+	Plain bool
 }
 
 // A Refusal is an error as a client shows it.

@@ -89,6 +89,7 @@ func (g goClient) plain(ctx context.Context, execute func(context.Context, strin
 	if c.Params != nil {
 		body = c.Params
 	}
+	a.Plain = true
 	var answer json.RawMessage
 	began := time.Now()
 	failed := execute(ctx, method, strings.TrimPrefix(path, "/"), body, &answer)

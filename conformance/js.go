@@ -80,7 +80,7 @@ func (c *jsClient) Call(ctx context.Context, t Target, call Call) (a Answer, err
 		return a, err
 	}
 	a = Answer{Raw: got.Answer, Extra: got.Extra, Nulls: got.Nulls, Problems: got.Problems,
-		Undeclared: got.Undeclared, Refusal: got.Refusal, Took: time.Duration(got.TookMS * float64(time.Millisecond))}
+		Undeclared: got.Undeclared, Refusal: got.Refusal, Took: time.Duration(got.TookMS * float64(time.Millisecond)), Plain: q.Op == "plain"}
 	if a.Refusal != nil {
 		return a, nil
 	}

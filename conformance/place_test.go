@@ -18,6 +18,7 @@ import (
 	"tally/internal/auth"
 	"tally/internal/livestream"
 	"tally/internal/store/sqlite"
+	"tally/internal/webhook"
 )
 
 // clients is every release; a JavaScript one is a process that lives as long as
@@ -50,6 +51,7 @@ type place struct {
 	t      *testing.T
 	store  *sqlite.Store
 	now    time.Time
+	clock  func() time.Time // shows now, or the time that it is
 	target conformance.Target
 	public string
 	ingest string
@@ -68,9 +70,11 @@ func newPlace(t *testing.T, account, app, public, ingest string) *place {
 	t.Cleanup(func() { store.Close() })
 	p := &place{t: t, store: store, now: time.Date(2026, 3, 4, 5, 6, 7, 89e6, time.UTC), public: public, ingest: ingest}
 	must(t, store.CreateApp(t.Context(), livestream.App{AccountID: account, ID: app, Name: "first app", CreatedAt: p.now}))
+	p.clock = func() time.Time { return p.now }
 	p.wire = &wire{next: api.New(api.Config{
 		Store: shown{store, p}, Auth: &auth.Authenticator{Store: store}, Control: commands{p},
-		PublicURL: public, IngestURL: ingest, Now: func() time.Time { return p.now },
+		Webhooks:  webhook.New(webhook.Config{Store: store}),
+		PublicURL: public, IngestURL: ingest, Now: func() time.Time { return p.clock() },
 	})}
 	srv := httptest.NewServer(p.wire)
 	t.Cleanup(srv.Close)
@@ -149,7 +153,7 @@ func (c commands) Delete(ctx context.Context, id string) (livestream.Record, err
 }
 
 func (c commands) do(ctx context.Context, id string, e livestream.Event, refused error) (livestream.Record, error) {
-	e.At = c.p.now
+	e.At = c.p.clock()
 	rec, err := c.p.store.Advance(ctx, id, e)
 	if refused != nil && errors.Is(err, livestream.ErrTransition) {
 		err = refused

@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 type server struct {
 	t          *testing.T
 	dir        string
+	flags      []string
 	http, rtmp string // HOST:PORT, the same after a restart
 	proc       *exec.Cmd
 	log        *bytes.Buffer // written until logged is closed
@@ -59,8 +60,8 @@ type server struct {
 
 // serve starts a server on a fresh data directory; it is stopped with the test,
 // and its log is shown when the test failed.
-func serve(t *testing.T) *server {
-	s := &server{t: t, dir: t.TempDir(), http: "127.0.0.1:0", rtmp: "127.0.0.1:0", log: &bytes.Buffer{}}
+func serve(t *testing.T, flags ...string) *server {
+	s := &server{t: t, dir: t.TempDir(), flags: flags, http: "127.0.0.1:0", rtmp: "127.0.0.1:0", log: &bytes.Buffer{}}
 	s.start()
 	t.Cleanup(func() {
 		s.stop(syscall.SIGTERM)
@@ -89,8 +90,9 @@ func serve(t *testing.T) *server {
 // start runs the binary and waits for its listening line.
 func (s *server) start() {
 	s.t.Helper()
-	s.proc = exec.Command(binary, "serve", "--data-dir", s.dir, "--http-addr", s.http, "--rtmp-addr", s.rtmp, "--admin-addr", "",
-		"--api-rate-limit", "0", "--api-address-rate-limit", "0") // the tests poll
+	args := []string{"serve", "--data-dir", s.dir, "--http-addr", s.http, "--rtmp-addr", s.rtmp, "--admin-addr", "",
+		"--api-rate-limit", "0", "--api-address-rate-limit", "0"} // the tests poll
+	s.proc = exec.Command(binary, append(args, s.flags...)...)
 	pipe, err := s.proc.StderrPipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -163,7 +165,7 @@ func (b *broadcast) publish(seconds int) *exec.Cmd {
 	}
 	b.t.Cleanup(func() {
 		cmd.Process.Kill()
-		cmd.Wait()
+		cmd.Wait() // an error if somebody waited before
 		if b.t.Failed() && said.Len() > 0 {
 			b.t.Logf("ffmpeg: %s", &said)
 		}

@@ -66,13 +66,21 @@ async function call({ target: t, method, ids, params, query }) {
   if (types[m.params]?.app_id) ready.app_id = t.App;
   const args = six || !ids?.length ? [t.App, ...(ids ?? [])] : ids;
   const options = query && { query: { ...(Object.keys(ready).length > 1 && ready), account_id: undefined, app_id: undefined, ...query } };
-  const answer = await api[jsName(name)](...args.slice(-m.ids.length || args.length), ready, options);
+  let answer;
+  try {
+    answer = await api[jsName(name)](...args.slice(-m.ids.length || args.length), ready, options);
+  } catch (err) {
+    return { ...refusal(err), undeclared };
+  }
   return { answer, undeclared: undeclared.sort(), ...check(types, m.answer, answer) };
 }
 
 async function plain({ target: t, method, path, params, query }) {
-  const answer = await client(t)[method.toLowerCase()](path, { ...(params && { body: params }), ...(query && { query }) });
-  return { answer };
+  try {
+    return { answer: await client(t)[method.toLowerCase()](path, { ...(params && { body: params }), ...(query && { query }) }) };
+  } catch (err) {
+    return refusal(err);
+  }
 }
 
 // probe calls a method with "ID" for whatever its path needs, to see that path.
@@ -82,7 +90,7 @@ async function probe({ target: t, method }) {
   const params = { account_id: t.Account, app_id: t.App };
   for (const [field, { optional }] of Object.entries(resource(service).types[m.params] ?? {})) if (!optional) params[field] ??= 'ID';
   const args = m.ids.map((id) => (id.toLowerCase() === 'appid' ? t.App : 'ID'));
-  await client(t).realtimeKit[lower(service)][jsName(name)](...args, params);
+  await client(t).realtimeKit[lower(service)][jsName(name)](...args, params).catch(refusal);
   return {};
 }
 
@@ -109,8 +117,9 @@ function inherited(object) {
   return names;
 }
 
+// refusal is an error as the client raised it. One that did not come from the
+// API has status 0, and may be of any class.
 function refusal(err) {
-  if (!(err instanceof Cloudflare.APIError)) return { failed: String(err?.stack ?? err) };
   const first = err.errors?.[0] ?? {};
   return {
     refusal: {
@@ -126,6 +135,6 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
   const question = JSON.parse(line);
   const began = performance.now();
   (async () => ops[question.op](question))()
-    .catch(refusal)
+    .catch((err) => ({ failed: String(err?.stack ?? err) }))
     .then((got) => console.log(JSON.stringify({ ...got, id: question.id, tookMS: performance.now() - began })));
 }

@@ -160,13 +160,17 @@ function one(types, scope, alternatives, value, at, found) {
       else tried.problems.push(`${at}: not an array`);
     } else {
       const name = resolve(types, t.name, scope);
-      if (name) object(types, name, value, at, tried);
+      if (name && typeof value === 'object') object(types, name, value, at, tried);
+      else if (typeof value === 'object' && alternatives.some((other) => other.name && resolve(types, other.name, scope))) continue;
       else if (typeof value !== t.name) tried.problems.push(`${at}: a ${typeof value}, and the client declares ${t.name}`);
     }
-    if (!best || tried.problems.length < best.problems.length) best = tried;
+    if (!best || misfit(tried) < misfit(best)) best = tried;
   }
   for (const kind of Object.keys(found)) found[kind].push(...best[kind]);
 }
+
+// misfit weighs what is wrong: a value that is not allowed is worse than none.
+const misfit = ({ problems }) => problems.reduce((sum, p) => sum + (p.endsWith('left it out') ? 1 : 100), 0);
 
 // leaves lists the parameters of a params type, except those of the path.
 export function leaves(types, name, at = '') {
