@@ -300,6 +300,10 @@ func TestListFiltersAndPages(t *testing.T) {
 		{"?status=INVOKED", "fourth", "1 1 1"},
 		{"?status=IDLE", "third first", "2 1 2"},
 		{"?status=ERRORED", "", "0 0 0"},
+		{"?status=LIVE&status=INVOKED", "fourth second", "2 1 2"},
+		{"?status=LIVE&status=IDLE&status=LIVE&per_page=2", "third second", "3 1 2"},
+		{"?status=LIVE&status=INVOKED&status=IDLE&status=ERRORED", "fourth third second first", "4 1 4"},
+		{"?status=", "fourth third second first", "4 1 4"},
 		{"?start_time=" + stamp(third), "fourth third", "2 1 2"},
 		{"?end_time=" + stamp(second), "second first", "2 1 2"},
 		{"?start_time=" + stamp(first) + "&end_time=" + stamp(second), "second first", "2 1 2"},
@@ -346,7 +350,7 @@ func TestListFiltersAndPages(t *testing.T) {
 		})
 	}
 	for _, query := range []string{"per_page=-1", "per_page=x", "per_page=1.5", "page_no=99999999999999999999", "per_page=1&per_page=2",
-		"status=live", "status=OFFLINE", "sort_order=up", "exclude_meetings=1", "start_time=1", "end_time=2026-02-30", "start_time=2026-01-02T25:00:00Z",
+		"status=live", "status=OFFLINE", "status=LIVE&status=OFFLINE", "sort_order=up", "exclude_meetings=1", "start_time=1", "end_time=2026-02-30", "start_time=2026-01-02T25:00:00Z",
 		"%zz", "a=1;b=2"} {
 		if rec := w.call("GET", base+"/livestreams?"+query, ""); rec.Code != 400 {
 			t.Errorf("%s: got %d, want 400", query, rec.Code)

@@ -149,7 +149,7 @@ func listLivestreams(s *server, w http.ResponseWriter, rq *request) error {
 	p := input.ParseQuery(rq.URL.RawQuery)
 	q := livestream.Query{
 		Page:            p.Page(),
-		Status:          p.Status(),
+		Statuses:        p.Statuses(),
 		ExcludeMeetings: p.Flag("exclude_meetings"),
 		From:            p.Time("start_time", false),
 		To:              p.Time("end_time", true),

@@ -72,7 +72,7 @@ type Page struct{ Number, Size int }
 // A Query filters a list of livestreams. Zero fields do not filter.
 type Query struct {
 	Page
-	Status          Status
+	Statuses        []Status // any of these
 	ExcludeMeetings bool
 	From, To        time.Time // by CreatedAt, inclusive
 	OldestFirst     bool

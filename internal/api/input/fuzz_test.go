@@ -57,7 +57,7 @@ func FuzzQuery(f *testing.F) {
 		if page := p.Page(); page.Number < 1 || page.Number > maxPageNumber || page.Size < 1 || page.Size > maxPageSize {
 			t.Fatalf("page %+v", page)
 		}
-		p.Status()
+		p.Statuses()
 		p.OldestFirst()
 		p.Flag("exclude_meetings")
 		p.Time("start_time", false)

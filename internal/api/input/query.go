@@ -118,14 +118,20 @@ func (p *Query) Includes(what string) (yes bool) {
 	return yes
 }
 
-// Status reads the filter of that name; "" does not filter.
-func (p *Query) Status() livestream.Status {
-	switch v := livestream.Status(p.one("status")); v {
-	case "", livestream.StatusLive, livestream.StatusIdle, livestream.StatusErrored, livestream.StatusInvoked:
-		return v
+// Statuses reads the filter status: one, or several by repeated keys; none does
+// not filter.
+func (p *Query) Statuses() (some []livestream.Status) {
+	for _, text := range p.values["status"] {
+		switch s := livestream.Status(text); s {
+		case "":
+		case livestream.StatusLive, livestream.StatusIdle, livestream.StatusErrored, livestream.StatusInvoked:
+			some = append(some, s)
+		default:
+			p.fault(`"status" must be LIVE, IDLE, ERRORED or INVOKED`)
+			return nil
+		}
 	}
-	p.fault(`"status" must be LIVE, IDLE, ERRORED or INVOKED`)
-	return ""
+	return some
 }
 
 // Time reads any RFC 3339 time, or a bare date, which stands for its first

@@ -141,7 +141,7 @@ func BenchmarkRecordByID(b *testing.B) {
 		for _, status := range []livestream.Status{livestream.StatusLive, livestream.StatusIdle} {
 			b.Run(fmt.Sprintf("list%s/stored=%d", status, n), func(b *testing.B) {
 				for b.Loop() {
-					if _, _, err := s.Records(ctx, here, livestream.Query{Page: livestream.Page{Number: 1, Size: 25}, Status: status}); err != nil {
+					if _, _, err := s.Records(ctx, here, livestream.Query{Page: livestream.Page{Number: 1, Size: 25}, Statuses: []livestream.Status{status}}); err != nil {
 						b.Fatal(err)
 					}
 				}

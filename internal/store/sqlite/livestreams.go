@@ -115,23 +115,20 @@ func (s *Store) Records(ctx context.Context, sc livestream.Scope, q livestream.Q
 // countRecords counts what is idle as what is not on air or failed: of those
 // there are few, and indexes find them.
 func countRecords(ctx context.Context, db *sql.Tx, sc livestream.Scope, q livestream.Query) (int, error) {
-	count := func(status livestream.Status) (n int, err error) {
+	count := func(statuses ...livestream.Status) (n int, err error) {
 		of := q
-		of.Status = status
+		of.Statuses = statuses
 		where, args := conditions(sc, of)
 		err = db.QueryRowContext(ctx, `SELECT COUNT(*) FROM livestreams l WHERE `+where, args...).Scan(&n)
 		return n, err
 	}
-	if q.Status != livestream.StatusIdle {
-		return count(q.Status)
+	if !slices.Contains(q.Statuses, livestream.StatusIdle) {
+		return count(q.Statuses...)
 	}
-	n, err := count("")
-	for _, status := range notIdle {
-		if err != nil {
-			return 0, err
-		}
+	n, err := count()
+	if others := notIdleBut(q.Statuses); err == nil && len(others) > 0 {
 		var other int
-		other, err = count(status)
+		other, err = count(others...)
 		n -= other
 	}
 	return n, err
@@ -139,6 +136,11 @@ func countRecords(ctx context.Context, db *sql.Tx, sc livestream.Scope, q livest
 
 // notIdle are all statuses but StatusIdle.
 var notIdle = []livestream.Status{livestream.StatusInvoked, livestream.StatusLive, livestream.StatusErrored}
+
+// notIdleBut are all statuses but StatusIdle and these.
+func notIdleBut(these []livestream.Status) []livestream.Status {
+	return slices.DeleteFunc(slices.Clone(notIdle), func(s livestream.Status) bool { return slices.Contains(these, s) })
+}
 
 // conditions is the WHERE of a list, over the livestream l.
 func conditions(sc livestream.Scope, q livestream.Query) (where string, args []any) {
@@ -155,14 +157,14 @@ func conditions(sc livestream.Scope, q livestream.Query) (where string, args []a
 		all = append(all, `l.created_at <= ?`)
 		args = append(args, q.To.UnixMilli())
 	}
-	switch q.Status {
-	case "":
-	case livestream.StatusIdle: // the answer also of what was never on air
+	switch {
+	case len(q.Statuses) == 0:
+	case slices.Contains(q.Statuses, livestream.StatusIdle): // the answer also of what was never on air
 		all = append(all, `(l.newest_session_id IS NULL OR l.newest_session_id NOT IN (`+
-			sessionsOf(notIdle...)+`))`)
+			sessionsOf(notIdleBut(q.Statuses)...)+`))`)
 	default: // found from the sessions; the plus signs keep SQLite from walking all livestreams of the app
 		all[0] = `+l.account_id = ? AND +l.app_id = ? AND +l.deleted_at IS NULL`
-		all = append(all, `l.newest_session_id IN (`+sessionsOf(q.Status)+`)`)
+		all = append(all, `l.newest_session_id IN (`+sessionsOf(q.Statuses...)+`)`)
 	}
 	return strings.Join(all, " AND "), args
 }

@@ -173,10 +173,10 @@ func testDelete(t *testing.T, f *fixture) {
 		want(t, second(f.RecordByMeeting(ctx, here, l.MeetingID)), livestream.ErrNotFound)
 		_, _, err = f.Sessions(ctx, here, l.ID, livestream.Page{Number: 1, Size: 10})
 		want(t, err, livestream.ErrNotFound)
-		for _, status := range []livestream.Status{"", livestream.StatusIdle, livestream.StatusLive} {
-			page, total, err := f.Records(ctx, here, livestream.Query{Status: status, Page: livestream.Page{Number: 1, Size: 10}})
+		for _, statuses := range [][]livestream.Status{nil, {livestream.StatusIdle}, {livestream.StatusLive}} {
+			page, total, err := f.Records(ctx, here, livestream.Query{Statuses: statuses, Page: livestream.Page{Number: 1, Size: 10}})
 			if must(t, err); len(page) != 0 || total != 0 {
-				t.Errorf("list of %q: %d of %d, want none", status, len(page), total)
+				t.Errorf("list of %q: %d of %d, want none", statuses, len(page), total)
 			}
 		}
 		s, err := f.Session(ctx, here, r.Session.ID)
