@@ -91,15 +91,20 @@ func TestErrorsThroughEveryClient(t *testing.T) {
 				if c.Go() {
 					want.Class = "Error" // the one it has
 				}
+				p.wire.will()
 				if w.fault != nil {
 					p.wire.will(w.fault)
 				}
+				target.Retries = w.status < 429 // those are not retried
 				a, err := c.Call(t.Context(), target, call)
 				must(t, err)
 				if a.Refusal == nil {
 					t.Errorf("%s: no error but %v", c.Name(), a.Reading)
 				} else if *a.Refusal != want {
 					t.Errorf("%s: %+v, want %+v", c.Name(), *a.Refusal, want)
+				}
+				if n := len(p.wire.requests()); n != 1 {
+					t.Errorf("%s: %d requests", c.Name(), n)
 				}
 			}
 		})

@@ -56,6 +56,7 @@ type place struct {
 	public string
 	ingest string
 	wire   *wire
+	config api.Config // of what is behind the wire
 	// flip answers L4 of a disabled livestream: no real one has an active
 	// session, because disable ends it and acknowledges its failure.
 	flip bool
@@ -63,7 +64,7 @@ type place struct {
 	broken error
 }
 
-func newPlace(t *testing.T, account, app, public, ingest string) *place {
+func newPlace(t *testing.T, account, app, public, ingest string, change ...func(*api.Config)) *place {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "tally.db"))
 	must(t, err)
@@ -71,11 +72,15 @@ func newPlace(t *testing.T, account, app, public, ingest string) *place {
 	p := &place{t: t, store: store, now: time.Date(2026, 3, 4, 5, 6, 7, 89e6, time.UTC), public: public, ingest: ingest}
 	must(t, store.CreateApp(t.Context(), livestream.App{AccountID: account, ID: app, Name: "first app", CreatedAt: p.now}))
 	p.clock = func() time.Time { return p.now }
-	p.wire = &wire{next: api.New(api.Config{
+	p.config = api.Config{
 		Store: shown{store, p}, Auth: &auth.Authenticator{Store: store}, Control: commands{p},
 		Webhooks:  webhook.New(webhook.Config{Store: store}),
 		PublicURL: public, IngestURL: ingest, Now: func() time.Time { return p.clock() },
-	})}
+	}
+	for _, change := range change {
+		change(&p.config)
+	}
+	p.wire = &wire{next: api.New(p.config)}
 	srv := httptest.NewServer(p.wire)
 	t.Cleanup(srv.Close)
 	p.target = conformance.Target{Base: srv.URL + "/client/v4", Account: account, App: app}
@@ -84,9 +89,9 @@ func newPlace(t *testing.T, account, app, public, ingest string) *place {
 }
 
 // ordinary is a place like any other.
-func ordinary(t *testing.T) *place {
+func ordinary(t *testing.T, change ...func(*api.Config)) *place {
 	t.Helper()
-	return newPlace(t, "acc", "app", "https://tally.example", "rtmp://tally.example:1935/live/")
+	return newPlace(t, "acc", "app", "https://tally.example", "rtmp://tally.example:1935/live/", change...)
 }
 
 func must(t testing.TB, err error) {

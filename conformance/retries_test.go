@@ -3,7 +3,9 @@ package conformance_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"tally/conformance"
+	"tally/internal/api"
 )
 
 // A making is a call that creates, and how to count what was created.
@@ -76,10 +79,11 @@ func (p *place) ask(ctx context.Context, route string) conformance.Reading {
 // client waits at least because Retry-After says so.
 var troubles = []struct {
 	name   string
-	faults []fault
+	faults []fault // nil: restarted
 	least  time.Duration
 }{
 	{"answer lost", []fault{lost}, 0},
+	{"answer lost, and a restart", nil, 0},
 	{"502 though it was done", []fault{unseen(502)}, 0},
 	{"503 before anything was done", []fault{busy(503, "1")}, time.Second},
 	{"429 before anything was done", []fault{busy(429, "1")}, time.Second},
@@ -125,6 +129,9 @@ func TestRetriesCreateOnce(t *testing.T) {
 
 // createOnce makes the call in trouble and says how long the client took.
 func (p *place) createOnce(c conformance.Client, m making, trouble string, faults []fault) time.Duration {
+	if faults == nil {
+		faults = []fault{restarted(p)}
+	}
 	ctx := p.t.Context()
 	where := c.Name() + ", " + m.name + ": " + trouble
 	call, target := m.call, p.target
@@ -175,6 +182,63 @@ func (p *place) createOnce(c conformance.Client, m making, trouble string, fault
 		p.t.Errorf("%s: two calls made %d", where, n)
 	}
 	return a.Took
+}
+
+// A server that stays busy is given up after as many tries as contract 3.4
+// says, and what is shown then is its last answer.
+func TestGivingUp(t *testing.T) {
+	p := ordinary(t)
+	p.create("somewhere", "")
+	for _, c := range clients {
+		p.wire.will(slices.Repeat([]fault{busy(503, "10ms")}, 20)...)
+		target := p.target
+		target.Retries = true
+		a, err := c.Call(t.Context(), target, conformance.Call{Method: "Livestreams.GetAllLivestreams"})
+		must(t, err)
+		tries := 3
+		if c.Name() == "go v6" {
+			tries = 11
+		}
+		if n := len(p.wire.requests()); n != tries || a.Refusal == nil || a.Refusal.Status != 503 || a.Refusal.Message != "not now" {
+			t.Errorf("%s: %d requests, then %+v", c.Name(), n, a.Refusal)
+		}
+	}
+}
+
+// Who is over the server's own limit waits as its Retry-After says, and is let
+// through.
+func TestOverTheLimit(t *testing.T) {
+	p := ordinary(t, func(c *api.Config) { c.RateLimit = 600 }) // one each half second
+	p.create("somewhere", "")
+	for _, c := range clients {
+		drain(t, p.target)
+		p.wire.will()
+		target := p.target
+		target.Retries = true
+		a, err := c.Call(t.Context(), target, conformance.Call{Method: "Livestreams.GetAllLivestreams"})
+		must(t, err)
+		if n := len(p.wire.requests()); n != 2 || a.Refusal != nil || a.Reading["id"] != p.target.Livestream || a.Took < time.Second {
+			t.Errorf("%s: %d requests, %+v after %v", c.Name(), n, a.Refusal, a.Took)
+		}
+	}
+}
+
+// drain uses up the limit.
+func drain(t *testing.T, target conformance.Target) {
+	t.Helper()
+	for range 2000 {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target.Base+"/accounts/acc/realtime/kit/app/livestreams", nil)
+		must(t, err)
+		r.Header.Set("Authorization", "Bearer "+target.Token)
+		res, err := http.DefaultClient.Do(r)
+		must(t, err)
+		io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		if res.StatusCode == http.StatusTooManyRequests {
+			return
+		}
+	}
+	t.Fatal("2000 requests and no limit")
 }
 
 // do makes a call, by a plain request where the release has no method for it:

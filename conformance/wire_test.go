@@ -8,14 +8,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"tally/internal/api"
 )
 
 // A wire stands between clients and the API: it keeps what they sent, and does
 // to the next answers what networks and busy servers do.
 type wire struct {
-	next http.Handler
-
 	mu     sync.Mutex
+	next   http.Handler
 	faults []fault // of the next requests to come
 	seen   []seen
 }
@@ -42,9 +43,10 @@ func (x *wire) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if len(x.faults) > 0 {
 		now, x.faults = x.faults[0], x.faults[1:]
 	}
+	next := x.next
 	x.mu.Unlock()
-	if now == nil || !now(w, r, x.next) {
-		x.next.ServeHTTP(w, r)
+	if now == nil || !now(w, r, next) {
+		next.ServeHTTP(w, r)
 	}
 }
 
@@ -90,12 +92,26 @@ func half(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 	return true
 }
 
-// busy answers in the server's place, with nothing done.
-func busy(status int, retryAfter string) fault {
+// restarted is lost, and what answers from then on is another server, over the
+// same store.
+func restarted(p *place) fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+		p.wire.mu.Lock()
+		p.wire.next = api.New(p.config)
+		p.wire.mu.Unlock()
+		return lost(w, r, next)
+	}
+}
+
+// busy answers in the server's place, with nothing done. after is Retry-After;
+// "10ms" says it in milliseconds.
+func busy(status int, after string) fault {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
 		w.Header().Set("Content-Type", "application/json")
-		if retryAfter != "" {
-			w.Header().Set("Retry-After", retryAfter)
+		if ms, ok := strings.CutSuffix(after, "ms"); ok {
+			w.Header().Set("Retry-After-Ms", ms)
+		} else if after != "" {
+			w.Header().Set("Retry-After", after)
 		}
 		w.WriteHeader(status)
 		io.WriteString(w, `{"success":false,"errors":[{"code":0,"message":"not now"}],"messages":[],"result":null}`)
