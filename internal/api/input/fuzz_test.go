@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -49,6 +50,7 @@ func FuzzQuery(f *testing.F) {
 		"", "per_page=1&page_no=2", "per_page=-1", "page_no=99999999999999999999", "status=LIVE", "sort_order=dsc", "exclude_meetings=true",
 		"start_time=2026-01-02T03:04:05Z", "start_time=2026-01-02", "end_time=2026-01-02T03:04:60.5%2B01:00", "end_time=2026-01-02T03:04:05 01:00",
 		"start_time=2026-01-02t03:04:05z", "a;b", "%", "start_time=2026-01-02T03:04:05       ",
+		"start_time=1697500800&end_time=1697500800000", "start_time=0001-01-01&end_time=9999-12-31", "search=%00", "search=%ff",
 	} {
 		f.Add(seed)
 	}
@@ -62,5 +64,17 @@ func FuzzQuery(f *testing.F) {
 		p.Flag("exclude_meetings")
 		p.Time("start_time", false)
 		p.Time("end_time", true)
+		p.Choice("status", "ACTIVE", "INACTIVE")
+		now := time.Unix(1_700_000_000, 0)
+		for _, read := range []func(string, string, time.Time) (time.Time, time.Time){p.Span, p.Days} {
+			q := ParseQuery(raw)
+			from, to := read("start_time", "end_time", now)
+			if q.Span("start_time", "end_time", now); q.Err() == nil && (from.After(to) || to.Sub(from) > (maxSpanDays+1)*day) {
+				t.Fatalf("span %v to %v", from, to)
+			}
+		}
+		if s := p.Search("search"); p.Err() == nil && (!utf8.ValidString(s) || strings.ContainsRune(s, 0)) {
+			t.Fatalf("search %q", s)
+		}
 	})
 }
