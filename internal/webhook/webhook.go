@@ -75,7 +75,7 @@ const (
 	lookAhead  = 16  // deliveries read at a time; more than perWebhook
 
 	stopGrace  = 2 * time.Second // for what is under way when the engine stops
-	sweepEvery = 5 * time.Minute
+	sweepEvery = 30 * time.Minute
 	storeDelay = time.Second // before the store is asked again after an error
 )
 

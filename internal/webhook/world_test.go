@@ -114,7 +114,7 @@ func (r *receiver) all() []call {
 }
 
 // wait returns the calls once there are n, or fails after 10 s.
-func (r *receiver) wait(t *testing.T, n int) []call {
+func (r *receiver) wait(t testing.TB, n int) []call {
 	t.Helper()
 	late := time.After(10 * time.Second)
 	for {
@@ -151,7 +151,7 @@ func (h hosts) RoundTrip(r *http.Request) (*http.Response, error) { return h[r.U
 
 // A world is an engine over a real store.
 type world struct {
-	*testing.T
+	testing.TB
 	path  string
 	store *sqlite.Store
 	cfg   Config
@@ -160,12 +160,12 @@ type world struct {
 }
 
 // newWorld opens a store and starts an engine; an empty path is a new place.
-func newWorld(t *testing.T, path string, transport http.RoundTripper) *world {
+func newWorld(t testing.TB, path string, transport http.RoundTripper) *world {
 	t.Helper()
 	if path == "" {
 		path = filepath.Join(t.TempDir(), "tally.db")
 	}
-	w := &world{T: t, path: path, cfg: Config{Transport: transport, PublicURL: "https://live.example.org", IngestURL: "rtmp://live.example.org/live/"}}
+	w := &world{TB: t, path: path, cfg: Config{Transport: transport, PublicURL: "https://live.example.org", IngestURL: "rtmp://live.example.org/live/"}}
 	w.open()
 	t.Cleanup(func() { w.close() })
 	return w
@@ -174,11 +174,11 @@ func newWorld(t *testing.T, path string, transport http.RoundTripper) *world {
 func (w *world) open() {
 	w.Helper()
 	store, err := sqlite.Open(context.Background(), w.path)
-	must(w.T, err)
+	must(w.TB, err)
 	w.store, w.stop = store, func() {}
 	err = store.CreateApp(context.Background(), livestream.App{AccountID: here.AccountID, ID: here.AppID, Name: "My app", CreatedAt: time.Now()})
 	if !errors.Is(err, livestream.ErrExists) {
-		must(w.T, err)
+		must(w.TB, err)
 	}
 }
 
@@ -219,7 +219,7 @@ func local() http.RoundTripper {
 }
 
 // served puts r behind a socket and returns its address.
-func served(t *testing.T, r http.Handler) string {
+func served(t testing.TB, r http.Handler) string {
 	srv := httptest.NewServer(r)
 	t.Cleanup(srv.Close)
 	return srv.URL + "/hook?secret=of+the+receiver"
@@ -232,7 +232,7 @@ func (w *world) hook(url string, events ...string) livestream.Webhook {
 	}
 	h := livestream.Webhook{Scope: here, ID: livestream.NewUUID(), Name: "n", URL: url, Events: events, Enabled: true,
 		CreatedAt: time.Now(), UpdatedAt: time.Now(), Secret: NewSecret(), Public: "http://kept.example", Ingest: "rtmp://kept.example/live/"}
-	must(w.T, w.store.CreateWebhook(context.Background(), h))
+	must(w.TB, w.store.CreateWebhook(context.Background(), h))
 	return h
 }
 
@@ -240,19 +240,19 @@ func (w *world) livestream() livestream.Livestream {
 	w.Helper()
 	l := livestream.Livestream{Scope: here, ID: livestream.NewUUID(), StreamKey: livestream.NewStreamKey(),
 		PlaybackID: livestream.NewPlaybackID(), CreatedAt: time.Now(), UpdatedAt: time.Now(), Settings: livestream.DefaultSettings}
-	must(w.T, w.store.CreateLivestream(context.Background(), l))
+	must(w.TB, w.store.CreateLivestream(context.Background(), l))
 	return l
 }
 
 func (w *world) advance(l livestream.Livestream, kind livestream.Kind) livestream.Record {
 	w.Helper()
 	rec, err := w.store.RecordByID(context.Background(), here, l.ID)
-	must(w.T, err)
+	must(w.TB, err)
 	rec, err = w.store.Advance(context.Background(), l.ID, livestream.Event{
 		Kind: kind, At: time.Now(), Epoch: rec.Session.Epoch, NewID: livestream.NewUUID(), NewRun: livestream.NewRunID(),
 		Key: rec.Livestream.StreamKey, SessionID: rec.Session.ID, LastMediaAt: time.Now(),
 	})
-	must(w.T, err)
+	must(w.TB, err)
 	return rec
 }
 
@@ -266,7 +266,7 @@ func (w *world) onAir(l livestream.Livestream) livestream.Record {
 func (w *world) deliveries(h livestream.Webhook) []livestream.Delivery {
 	w.Helper()
 	page, _, err := w.store.Deliveries(context.Background(), here, h.ID, livestream.Page{Number: 1, Size: 100})
-	must(w.T, err)
+	must(w.TB, err)
 	return page
 }
 
