@@ -59,6 +59,9 @@ func (f *serverFlags) check() error {
 			return cli.Usagef("%s must be 1 to 64 of the characters A-Z a-z 0-9 _ -", p.name)
 		}
 	}
+	if f.AppID == "apps" {
+		return cli.Usagef("--app-id must not be apps: that is where the API lists the apps")
+	}
 	if (f.TLSCert == "") != (f.TLSKey == "") {
 		return cli.Usagef("--tls-cert and --tls-key go together: give both")
 	}
