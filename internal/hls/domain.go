@@ -23,7 +23,7 @@ func (s *Stream) begin(epoch int64) {
 	s.interrupt()
 	s.intake.reset()
 	s.epoch, s.gone, s.fresh, s.jumper = epoch, false, false, 0
-	s.publish(false) // the hint has another name now
+	s.ring.begins(epoch)
 }
 
 func (s *Stream) lost() {
@@ -52,6 +52,7 @@ func (s *Stream) flush() {
 		s.fault = err
 	}
 	s.timeline = s.cut.mediaEnd()
+	s.over = s.domainFrom.Add(s.cut.duration(s.cut.start - s.cut.domain))
 	s.cut = nil
 }
 
@@ -278,7 +279,7 @@ func (s *Stream) emit(c cut) error {
 	if s.partTarget == 0 {
 		s.partTarget = s.cut.partTarget
 	}
-	p := s.ring.add(s.epoch, c, s.domainFrom.Add(s.cut.duration(c.start)))
+	p := s.ring.add(c, s.domainFrom.Add(s.cut.duration(c.start)))
 	p.SessionID = s.SessionID()
 	s.still.see(&c, p)
 	if c.endsSegment {

@@ -46,7 +46,6 @@ func (st *still) see(c *cut, p *Part) {
 // paces it also notices that it must begin.
 type hold struct {
 	stand   stand
-	epoch   int64 // names its parts to its end, so that hints stay true
 	lead    media.Track
 	audio   *media.Track // beside a picture; nil: none
 	scale   int64        // ticks of the lead per second
@@ -65,7 +64,7 @@ type hold struct {
 
 // newHold prepares a hold that begins at from, which is timeline in media time.
 func (s *Stream) newHold(from time.Time) *hold {
-	h := &hold{epoch: s.epoch, lead: s.tracks[0], scale: int64(s.tracks[0].Timescale), from: from}
+	h := &hold{lead: s.tracks[0], scale: int64(s.tracks[0].Timescale), from: from}
 	c := cutter{scale: h.scale}
 	h.start = (s.timeline.Microseconds()*h.scale + 999_999) / 1_000_000
 	h.at, h.segStart = h.start, h.start
@@ -171,14 +170,22 @@ func (s *Stream) starve() {
 	s.set(&s.starving, wait, s.starve)
 }
 
-// hold begins to hold the picture. As much as players hold back is listed at
-// once: they have run dry by now.
+// hold begins to hold the picture, from where the media was over: the playlist
+// stays in step with the clock. Shaka takes a hole in the dates of more than a
+// second out of its timeline, but not out of its live edge, and is lost until
+// the hole has left the list.
 func (s *Stream) hold(now time.Time) {
 	s.interrupt()
+	from := s.over
+	if early := now.Add(-2 * s.ring.target); from.Before(early) {
+		from = early
+	} else if late := now.Add(-3 * s.partTarget); from.After(late) {
+		from = late // media that came faster than it plays is dated ahead
+	}
 	if len(s.still.data) <= maxPicture {
 		s.still.data = bytes.Clone(s.still.data) // lets go of the part around it
 	}
-	s.held = s.newHold(now.Add(-min(3*s.partTarget, s.ring.target)))
+	s.held = s.newHold(from)
 	s.ring.discNext = true
 	s.fresh = false
 	if s.Stage() == livestream.StageLive {
@@ -190,7 +197,7 @@ func (s *Stream) hold(now time.Time) {
 // made durable yet.
 func (s *Stream) fill(now time.Time) {
 	h := s.held
-	if behind := now.Sub(h.date(h.at)); behind > s.ring.target+s.partTarget {
+	if behind := now.Sub(h.date(h.at)); behind > 2*s.ring.target+s.partTarget {
 		// The process or the store hung: what is missing is not made up for.
 		s.endHold()
 		s.hold(now)
@@ -214,7 +221,7 @@ func (s *Stream) fill(now time.Time) {
 func (s *Stream) addHeld(length int64) {
 	h := s.held
 	at := h.date(h.at)
-	p := s.ring.add(h.epoch, h.cut(length), at)
+	p := s.ring.add(h.cut(length), at)
 	p.SessionID = s.SessionID()
 	long := h.at - h.segStart
 	if long >= h.scale*int64(minSegment/time.Second) || long+h.part > h.scale*int64(s.ring.target/time.Second) {
@@ -252,7 +259,7 @@ func (s *Stream) endHold() {
 	if s.held == nil {
 		return
 	}
-	s.timeline = s.held.end()
+	s.timeline, s.over = s.held.end(), s.held.date(s.held.at)
 	s.held = nil
 	s.split()
 }

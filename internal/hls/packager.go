@@ -28,8 +28,8 @@ func (p *Packager) writes(epoch int64) bool {
 }
 
 // Begin says that the publish of that epoch was accepted. What was received
-// before it becomes playable; what follows stands behind a discontinuity. A
-// part of an older epoch that the playlist hints at will not come.
+// before it becomes playable; what follows stands behind a discontinuity. Its
+// first part has the name that the playlist hints at already.
 func (p *Packager) Begin(epoch int64) {
 	defer p.s.mu.Unlock()
 	if p.lock() && epoch > p.s.epoch {

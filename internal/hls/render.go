@@ -27,15 +27,13 @@ func (s *Stream) snapshot(ended bool) *Snapshot {
 	r := &s.ring
 	segs := r.segs[:r.visible()]
 	n := &Snapshot{
-		Ended: ended, Epoch: s.epoch, PartTarget: s.partTarget, NextPart: r.nextPart,
+		Ended: ended, Epoch: r.hinted, PartTarget: s.partTarget, NextPart: r.nextPart,
 		FirstMSN: r.listFrom, LastMSN: r.listFrom - 1,
 		inits: r.inits, variant: s.variant(), muxed: len(s.tracks) > 1, next: make(chan struct{}),
 	}
 	if len(segs) < len(r.segs) {
-		n.NextPart = r.segs[len(segs)].parts[0].Counter
-	}
-	if s.held != nil {
-		n.Epoch = s.held.epoch
+		next := r.segs[len(segs)].parts[0]
+		n.Epoch, n.NextPart = next.Epoch, next.Counter
 	}
 	count, parts := 0, 0
 	for _, g := range segs {

@@ -13,6 +13,7 @@ import (
 
 // A segment is the ring's own record of a segment, open or complete.
 type segment struct {
+	epoch         int64 // in its name
 	msn           int64
 	disc          int64 // its discontinuity sequence number
 	discontinuity bool  // the tag stands before it
@@ -47,6 +48,8 @@ type ring struct {
 	nextPart int64
 	nextMSN  int64
 	nextInit int64
+	epoch    int64 // of the publish that segs and parts belong to from now on
+	hinted   int64 // epoch in the name of the next part, which a playlist may have told
 	disc     int64 // of the newest segment begun
 	discNext bool  // the next segment stands behind a discontinuity
 	sequence uint32
@@ -73,11 +76,21 @@ func (r *ring) addInit(init *Init) {
 	r.inits = append(slices.Clone(r.inits), init)
 }
 
+// begins makes epoch that of what follows. The part that the playlist hints at
+// keeps the name under which players may be asking for it: counters are unique
+// without the epoch.
+func (r *ring) begins(epoch int64) {
+	r.epoch = epoch
+	if r.nextPart == 0 {
+		r.hinted = epoch
+	}
+}
+
 // begin starts a segment at that wall time.
 func (r *ring) begin(at time.Time) *segment {
 	init := r.inits[len(r.inits)-1]
 	s := &segment{
-		msn: r.nextMSN, at: at, init: init, start: r.edge, left: -1,
+		epoch: r.epoch, msn: r.nextMSN, at: at, init: init, start: r.edge, left: -1,
 		mapURI: "init-" + number(init.Epoch) + "-" + number(init.Number) + ".mp4",
 	}
 	if r.discNext {
@@ -94,14 +107,14 @@ func (r *ring) begin(at time.Time) *segment {
 }
 
 // add appends a part to the open segment, which begins with it if there is none.
-func (r *ring) add(epoch int64, c cut, at time.Time) *Part {
+func (r *ring) add(c cut, at time.Time) *Part {
 	s := r.open()
 	if s == nil {
 		s = r.begin(at)
 		s.stand = c.stand
 	}
 	p := &Part{
-		Epoch: epoch, Counter: r.nextPart, MSN: s.msn, Index: len(s.parts),
+		Epoch: r.hinted, Counter: r.nextPart, MSN: s.msn, Index: len(s.parts),
 		Duration: c.duration, Independent: c.independent,
 		Held: c.stand != standNone, Gap: c.stand == standGap,
 	}
@@ -120,12 +133,12 @@ func (r *ring) add(epoch int64, c cut, at time.Time) *Part {
 	}
 	p.Length = lengthOf(p.Size())
 	s.parts = append(s.parts, p)
-	s.lines = append(s.lines, playlist.Part{URI: partURI(epoch, p.Counter), Duration: p.Duration, Independent: p.Independent, Gap: p.Gap})
+	s.lines = append(s.lines, playlist.Part{URI: partURI(p.Epoch, p.Counter), Duration: p.Duration, Independent: p.Independent, Gap: p.Gap})
 	size := int64(p.Size())
 	s.length += p.Duration
 	s.sizeBytes += size
 	s.heldBytes += size - shared
-	r.nextPart++
+	r.nextPart, r.hinted = r.nextPart+1, r.epoch
 	r.edge += p.Duration
 	r.bytes += size - shared
 	if !p.Gap {
@@ -142,9 +155,9 @@ func (r *ring) complete() {
 		return
 	}
 	first := s.parts[0]
-	s.uri = "seg-" + number(first.Epoch) + "-" + number(s.msn) + ".m4s"
+	s.uri = "seg-" + number(s.epoch) + "-" + number(s.msn) + ".m4s"
 	s.done = &Segment{
-		Epoch: first.Epoch, MSN: s.msn, Duration: s.length, FirstPart: first.Counter,
+		Epoch: s.epoch, MSN: s.msn, Duration: s.length, FirstPart: first.Counter,
 		Parts: s.parts, Gap: s.stand == standGap, SizeBytes: s.sizeBytes, Length: lengthOf(int(s.sizeBytes)),
 	}
 	if s.length >= minSegment/2 { // a short one is mostly its keyframe

@@ -14,8 +14,8 @@ import (
 // Data, then Tail.
 type Part struct {
 	SessionID   string // whose media it is; a run may hold that of several, a segment of one
-	Epoch       int64
-	Counter     int64 // rises by one from part to part over the whole run
+	Epoch       int64  // in its name: of its publish, or of the one before if the name was hinted at by then
+	Counter     int64  // rises by one from part to part over the whole run
 	MSN         int64
 	Index       int           // within the segment
 	Duration    time.Duration // as listed, a multiple of a microsecond
@@ -63,7 +63,7 @@ type Body struct {
 // immutable: all methods may be called concurrently.
 type Snapshot struct {
 	Ended    bool  // the playlist has ENDLIST
-	Epoch    int64 // in the name of the next part: of its publish, or of the one that the picture is held for
+	Epoch    int64 // in the name of the part that the playlist hints at
 	NextPart int64 // Counter of the part that the playlist hints at
 	FirstMSN int64 // of the first listed segment
 	LastMSN  int64 // of the last listed complete segment; FirstMSN-1 when there is none

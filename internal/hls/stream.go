@@ -34,6 +34,7 @@ type Stream struct {
 	intake     intake
 	cut        *cutter       // of the present domain; nil between domains
 	timeline   time.Duration // where the decode times of the next domain begin
+	over       time.Time     // the date at which the domain before ended
 	domainFrom time.Time     // arrival of the domain's first frame
 	jumper     media.TrackID // whose clock jumped, so that the domain began; 0: none
 	fresh      bool          // the present publish has made a part

@@ -94,9 +94,8 @@ func (w *Window) WaitListed(ctx context.Context) (*Snapshot, error) {
 
 // WaitPart returns the part of that name, held while it is the one that the
 // playlist hints at (rfc8216bis-22 section 4.4.5.3). A part that is neither
-// there nor hinted, that has left, or that will not come because a new
-// publisher took over or the run ended, is [livestream.ErrNotFound]. It ends
-// with ctx, returning its cause.
+// there nor hinted, that has left, that is a gap or will not come because the
+// run ended, is [livestream.ErrNotFound]. It ends with ctx, returning its cause.
 func (w *Window) WaitPart(ctx context.Context, epoch, counter int64) (*Part, error) {
 	for {
 		s := w.current.Load()
