@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"tally/internal/api/input"
 )
@@ -207,7 +208,7 @@ func (c config) json() []byte {
 // Readers of fields.
 
 const (
-	maxSecret   = 16 << 10 // bytes: private keys and the JSON of a service account fit
+	maxSecret   = 16 << 10 // characters: private keys and the JSON of a service account fit
 	maxAddress  = 2048     // bytes
 	maxKeywords = 1000
 )
@@ -240,8 +241,8 @@ func text(o input.Object, name string) any {
 		o.Fault(name, "must be a string")
 		return nil
 	}
-	if len(s) > maxSecret {
-		o.Fault(name, "has %d bytes, the limit is %d", len(s), maxSecret)
+	if n := utf8.RuneCountInString(s); n > maxSecret {
+		o.Fault(name, "has %d characters, the limit is %d", n, maxSecret)
 		return nil
 	}
 	return s

@@ -14,7 +14,8 @@ import (
 	"tally/internal/api"
 )
 
-// Every route is in docs/openapi.yaml, and every operation of the file is a route.
+// Every route is in docs/openapi.yaml, and every operation of the file is a
+// route, but for paths with servers of their own: those are not the API's.
 func TestRoutesAreThoseOfTheContract(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "openapi.yaml"))
 	must(t, err)
@@ -31,6 +32,12 @@ func TestRoutesAreThoseOfTheContract(t *testing.T) {
 	must(t, err)
 	var inFile []string
 	for path, item := range model.Model.Paths.PathItems.FromOldest() {
+		if len(item.Servers) > 0 {
+			continue
+		}
+		if len(item.Servers) > 0 {
+			continue
+		}
 		for method := range item.GetOperations().FromOldest() {
 			inFile = append(inFile, strings.ToUpper(method)+" "+path)
 		}

@@ -64,12 +64,12 @@ func (p *Query) Cursor(name string) int64 {
 	if text == "" {
 		return 0
 	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < 0 {
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
 		p.fault("%q must be a whole number of at least 0", name)
 		return 0
 	}
-	return n
+	return int64(n)
 }
 
 // Limit reads how many to answer at most; absent, empty and 0 mean without.

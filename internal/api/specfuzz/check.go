@@ -137,12 +137,12 @@ func (f *fuzzer) answer(c *call, op *operation, rec *httptest.ResponseRecorder) 
 	if err != nil {
 		return err
 	}
-	return c.judge(rec.Code, entries)
+	return f.judge(c, rec.Code, entries)
 }
 
 // judge compares an error with what was made wrong. An object that is gone may
 // be said first, and so may a state that forbids the whole.
-func (c *call) judge(status int, entries []entry) error {
+func (f *fuzzer) judge(c *call, status int, entries []entry) error {
 	has := func(ok func(entry) bool) bool { return slices.ContainsFunc(entries, ok) }
 	if c.want.statuses != nil {
 		if first := c.want.statuses[0]; first == http.StatusBadRequest || first == http.StatusRequestEntityTooLarge {
@@ -163,19 +163,32 @@ func (c *call) judge(status int, entries []entry) error {
 			return fmt.Errorf("no error names %q", c.want.names)
 		}
 	case c.want.valid && status == http.StatusBadRequest:
-		if has(func(e entry) bool { return e.Source.Pointer != "" && !c.semantic(e.Source.Pointer) }) {
+		if has(func(e entry) bool { return e.Source.Pointer != "" && !f.further(c.op.body, e.Source.Pointer) }) {
 			return fmt.Errorf("the file allows this request")
 		}
 	}
 	return nil
 }
 
-// semantic reports whether a schema cannot say all about a member: ids must
-// exist or be free, times lie ahead, addresses be allowed.
-func (c *call) semantic(pointer string) bool {
-	name := strings.TrimRight(pointer, "0123456789/")
-	name = name[strings.LastIndexByte(name, '/')+1:]
-	return name == "id" || name == "url" || strings.HasSuffix(name, "_id") || strings.HasSuffix(name, "_ids") || strings.HasSuffix(name, "_at")
+// further reports whether the file says, by x-also at a member or around it,
+// that more must hold of it than a schema can say: that it is free, or exists,
+// or lies ahead.
+func (f *fuzzer) further(b *bodySpec, pointer string) bool {
+	if b == nil {
+		return false
+	}
+	schema := f.resolve(b.schema)
+	for _, step := range strings.Split(pointer, "/")[1:] {
+		if items := object(schema["items"]); items != nil {
+			schema = f.resolve(items)
+		} else {
+			schema = f.resolve(object(object(schema["properties"])[step]))
+		}
+		if schema["x-also"] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // maxBody is what the file says of 413.

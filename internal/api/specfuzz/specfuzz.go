@@ -44,6 +44,7 @@ type param struct {
 	name, in string
 	schema   map[string]any
 	compiled *jsonschema.Schema
+	ignored  bool // x-ignored: whatever it says, nothing comes of it
 }
 
 type bodySpec struct {
@@ -183,7 +184,7 @@ func (l *loader) param(a at) (param, error) {
 	}
 	schema := a.member("schema")
 	compiled, err := l.compile(schema)
-	return param{str(a.value["name"]), str(a.value["in"]), schema.value, compiled}, err
+	return param{str(a.value["name"]), str(a.value["in"]), schema.value, compiled, a.value["x-ignored"] == true}, err
 }
 
 func (l *loader) answers(o *operation, responses at) error {

@@ -26,16 +26,49 @@ func (g *generator) chance(p int) bool { return g.IntN(100) < p }
 
 func pick[T any](g *generator, all []T) T { return all[g.IntN(len(all))] }
 
-// resolve follows a schema's $ref. Load has followed each once.
+// resolve follows a schema's $ref, and makes one schema of the parts of an
+// allOf and what stands beside it. Load has followed each $ref once.
 func (g *generator) resolve(schema map[string]any) map[string]any {
-	for str(schema["$ref"]) != "" {
+	ref, parts := str(schema["$ref"]), list(schema["allOf"])
+	if ref != "" {
 		var to any = g.spec.root
-		for _, step := range strings.Split(strings.TrimPrefix(str(schema["$ref"]), "#/"), "/") {
+		for _, step := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
 			to = object(to)[strings.NewReplacer("~1", "/", "~0", "~").Replace(step)]
 		}
-		schema = object(to)
+		if len(schema) == 1 {
+			return g.resolve(object(to))
+		}
+		parts = append([]any{to}, parts...)
 	}
-	return schema
+	if parts == nil {
+		return schema
+	}
+	flat := map[string]any{}
+	for _, part := range parts {
+		merge(flat, g.resolve(object(part)))
+	}
+	merge(flat, schema)
+	return flat
+}
+
+// merge adds the words of a schema to those of another.
+func merge(flat, schema map[string]any) {
+	for word, v := range schema {
+		switch word {
+		case "$ref", "allOf":
+		case "properties":
+			all := maps.Clone(object(flat[word]))
+			if all == nil {
+				all = map[string]any{}
+			}
+			maps.Copy(all, object(v))
+			flat[word] = all
+		case "required":
+			flat[word] = append(slices.Clone(list(flat[word])), list(v)...)
+		default:
+			flat[word] = v
+		}
+	}
 }
 
 // types lists what a schema's value may be.
@@ -67,9 +100,6 @@ func (g *generator) value(schema map[string]any, name string, depth int) any {
 			return g.value(object(pick(g, choices)), name, depth)
 		}
 	}
-	if all := list(schema["allOf"]); all != nil {
-		return g.all(all, name, depth)
-	}
 	kinds := types(schema)
 	if len(kinds) == 0 {
 		return pick(g, []any{"x", true, nil, json.Number("7"), []any{}, map[string]any{}})
@@ -91,19 +121,6 @@ func (g *generator) value(schema map[string]any, name string, depth int) any {
 		return g.object(schema, depth)
 	}
 	return nil
-}
-
-// all merges what the parts of an allOf make.
-func (g *generator) all(parts []any, name string, depth int) any {
-	merged := map[string]any{}
-	for _, part := range parts {
-		m, ok := g.value(object(part), name, depth).(map[string]any)
-		if !ok {
-			return m
-		}
-		maps.Copy(merged, m)
-	}
-	return merged
 }
 
 // maxDepth is how deep optional members are filled in.

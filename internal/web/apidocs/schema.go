@@ -201,8 +201,17 @@ func (r *reader) property(name string, n *yaml.Node, depth int, request bool) ([
 	if about == "" {
 		about = textOf(schema, "description")
 	}
+	about = strings.TrimSpace(about + " " + also(n, schema))
 	inner, err := r.fields(n, depth+1, request)
 	return append([]Field{{Name: name, Type: kind, Depth: depth, Description: prose(about)}}, inner...), err
+}
+
+// also is what must hold beyond the schema, which the file says by x-also.
+func also(n, schema *yaml.Node) string {
+	if s := textOf(n, "x-also"); s != "" {
+		return s
+	}
+	return textOf(schema, "x-also")
 }
 
 // choice lists one of several schemas below its title; one without a title is
