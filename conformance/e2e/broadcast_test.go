@@ -228,8 +228,8 @@ func TestEncoderKilled(t *testing.T) {
 	if last.Fatal != "" || last.CurrentTime < standing.CurrentTime+5 {
 		t.Errorf("Chromium did not go on: %+v; it stood at %.1f s", last, standing.CurrentTime)
 	}
-	if stats := checked(); stats.Discontinuities != 1 {
-		t.Errorf("the strict player saw %d discontinuities, want 1", stats.Discontinuities)
+	if stats := checked(); stats.Discontinuities != 2 {
+		t.Errorf("the strict player saw %d discontinuities, want 2: the held picture, and the encoder's return", stats.Discontinuities)
 	}
 }
 

@@ -91,7 +91,7 @@ func serve(t *testing.T, flags ...string) *server {
 func (s *server) start() {
 	s.t.Helper()
 	args := []string{"serve", "--data-dir", s.dir, "--http-addr", s.http, "--rtmp-addr", s.rtmp, "--admin-addr", "",
-		"--api-rate-limit", "0", "--api-address-rate-limit", "0"} // the tests poll
+		"--api-rate-limit", "0", "--api-address-rate-limit", "0", "--access-log", "off"} // the tests poll
 	s.proc = exec.Command(binary, append(args, s.flags...)...)
 	pipe, err := s.proc.StderrPipe()
 	if err != nil {
