@@ -2,8 +2,10 @@ package specfuzz
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -116,7 +118,11 @@ func (f *fuzzer) answer(c *call, op *operation, rec *httptest.ResponseRecorder) 
 	if c.method == http.MethodHead && rec.Body.Len() == 0 {
 		return nil
 	}
-	body, err := jsonschema.UnmarshalJSON(bytes.NewReader(rec.Body.Bytes()))
+	text, err := plain(rec)
+	if err != nil {
+		return err
+	}
+	body, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		return fmt.Errorf("the answer is no JSON: %w", err)
 	}
@@ -197,6 +203,18 @@ const maxBody = 1 << 20
 // related reports whether one pointer is the other, or leads through it.
 func related(a, b string) bool {
 	return a != "" && (a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/"))
+}
+
+// plain is an answer's body, uncompressed.
+func plain(rec *httptest.ResponseRecorder) ([]byte, error) {
+	if rec.Header().Get("Content-Encoding") != "gzip" {
+		return rec.Body.Bytes(), nil
+	}
+	zr, err := gzip.NewReader(rec.Body)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(zr)
 }
 
 // headers checks what every answer of the API has.
