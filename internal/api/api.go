@@ -4,7 +4,7 @@
 // validated against that file.
 //
 // Every answer comes from the store alone, so it is the same before and after
-// a restart. Commands (start, stop) go through [Control]. Handlers return
+// a restart. Commands (start, stop, disable) go through [Control]. Handlers return
 // errors; one table in errors.go turns them into HTTP.
 //
 // One request walks: ServeHTTP (headers) → serve (route) → authorize (401, 429, 403)
