@@ -63,6 +63,8 @@ type livestreamCmds struct {
 type sessionCmds struct {
 	List cli.SessionListCmd `cmd:"" help:"List the sessions of a livestream, newest first."`
 	Show cli.SessionShowCmd `cmd:"" help:"Show one session."`
+
+	Events cli.SessionEventsCmd `cmd:"" help:"Show what happened to a session, oldest first."`
 }
 
 type appCmds struct {

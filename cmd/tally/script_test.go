@@ -188,19 +188,28 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // cmdFields sets variables named like the keys from a JSON object in FILE:
-// fields FILE KEY...
+// fields FILE KEY..., or NAME=KEY.KEY... for what stands deeper.
 func cmdFields(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: fields FILE KEY...")
+		ts.Fatalf("usage: fields FILE KEY|NAME=KEY.KEY...")
 	}
 	var object map[string]any
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &object))
-	for _, key := range args[1:] {
-		value, ok := object[key].(string)
-		if !ok {
-			ts.Fatalf("%s has no text %q", args[0], key)
+	for _, arg := range args[1:] {
+		name, path, found := strings.Cut(arg, "=")
+		if !found {
+			path = name
 		}
-		ts.Setenv(key, value)
+		var value any = object
+		for key := range strings.SplitSeq(path, ".") {
+			within, _ := value.(map[string]any)
+			value = within[key]
+		}
+		text, ok := value.(string)
+		if !ok {
+			ts.Fatalf("%s has no text %q", args[0], path)
+		}
+		ts.Setenv(name, text)
 	}
 }
 

@@ -36,6 +36,7 @@ type Store interface {
 	Records(ctx context.Context, s livestream.Scope, q livestream.Query) ([]livestream.Record, int, error)
 	Session(ctx context.Context, s livestream.Scope, sessionID string) (livestream.Session, error)
 	Sessions(ctx context.Context, s livestream.Scope, livestreamID string, p livestream.Page) ([]livestream.Session, int, error)
+	Timeline(ctx context.Context, sessionID string, p livestream.Page) ([]livestream.Fact, int, error)
 	CreateMeeting(ctx context.Context, m livestream.Meeting) error
 	Meeting(ctx context.Context, s livestream.Scope, id string) (livestream.Meeting, error)
 	Meetings(ctx context.Context, s livestream.Scope, q livestream.MeetingQuery) ([]livestream.Meeting, int, error)

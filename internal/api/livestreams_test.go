@@ -112,6 +112,21 @@ func TestLivestreamAnswers(t *testing.T) {
 			w.advance(id, time.Second, livestream.Event{Kind: livestream.Unpublish})
 			return w.call("GET", base+"/livestreams/sessions/"+session+"?include=tally", "")
 		}},
+		{"session events", func(w *world) answer {
+			at := onAir(w)
+			id := at[strings.LastIndex(at, "/")+1:]
+			w.advance(id, time.Second, livestream.Event{Kind: livestream.Lose})
+			session := w.advance(id, time.Second, livestream.Event{Kind: livestream.Stop}).Session.ID
+			return w.call("GET", base+"/livestreams/sessions/"+session+"/events", "")
+		}},
+		{"session events page", func(w *world) answer {
+			at := onAir(w)
+			session := w.record(at[strings.LastIndex(at, "/")+1:]).Session.ID
+			return w.call("GET", base+"/livestreams/sessions/"+session+"/events?per_page=1&page_no=2", "")
+		}},
+		{"session events unknown", func(w *world) answer {
+			return w.call("GET", base+"/livestreams/sessions/"+livestream.NewUUID()+"/events", "")
+		}},
 		{"tally meeting active", func(w *world) answer {
 			m, _ := w.started()
 			return w.call("GET", base+"/meetings/"+m+"/active-livestream?include=tally", "")

@@ -43,6 +43,7 @@ var routes = []route{
 	{"PUT", appPath + "/livestreams/{livestream_id}/enable", auth.Write, enableLivestream},            // L15
 	{"PUT", appPath + "/livestreams/{livestream_id}/disable", auth.Write, disableLivestream},          // L15
 	{"GET", appPath + "/livestreams/sessions/{session_id}", auth.Read, getSession},                    // L5
+	{"GET", appPath + "/livestreams/sessions/{session_id}/events", auth.Read, getTimeline},            // ours
 	{"GET", appPath + "/sessions/{session_id}/livestream-sessions", auth.Read, listSessionsOfSession}, // L10
 
 	{"GET", appPath + "/analytics/livestreams/overall", auth.Read, getUsage},      // L11

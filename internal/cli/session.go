@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 )
 
 // SessionListCmd is `tally session list`.
@@ -62,6 +63,40 @@ func (c *SessionShowCmd) Run(ctx context.Context, s *Streams) error {
 	return answer(ctx, s, c.Common, get, func(v Session, _ Paging) error {
 		printSession(s, v)
 		return nil
+	})
+}
+
+// SessionEventsCmd is `tally session events`.
+type SessionEventsCmd struct {
+	Common
+	ID   string `arg:"" help:"The session's id."`
+	Page int    `default:"1" placeholder:"N" help:"Which page of 100 (${default})."`
+}
+
+// Help implements kong.HelpProvider.
+func (SessionEventsCmd) Help() string {
+	return "Example:\n\n  tally session events 5c1c2d3e-0000-4000-8000-000000000000"
+}
+
+// Run implements the command.
+func (c *SessionEventsCmd) Run(ctx context.Context, s *Streams) error {
+	get := below(http.MethodGet, fmt.Sprintf("livestreams/sessions/%s/events?per_page=100&page_no=%d", url.PathEscape(c.ID), c.Page), nil)
+	type event struct {
+		At      *time.Time `json:"at"`
+		Event   string     `json:"event"`
+		From    string     `json:"from"`
+		To      string     `json:"to"`
+		Epoch   int64      `json:"epoch"`
+		Remote  string     `json:"remote"`
+		Encoder string     `json:"encoder"`
+		Detail  string     `json:"detail"`
+	}
+	return answer(ctx, s, c.Common, get, func(events []event, p Paging) error {
+		var rows [][]string
+		for _, e := range events {
+			rows = append(rows, []string{when(e.At), e.Event, e.From, e.To, strconv.FormatInt(e.Epoch, 10), e.Remote, e.Encoder, e.Detail})
+		}
+		return s.list("TIME|EVENT|FROM|TO|PUBLISH|ADDRESS|ENCODER|DETAIL", rows, p, "none; what happened is kept for 90 days")
 	})
 }
 

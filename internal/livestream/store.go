@@ -242,8 +242,9 @@ type Store interface {
 	Session(ctx context.Context, s Scope, sessionID string) (Session, error)
 	// Sessions lists a livestream's sessions, newest first, and how many there are.
 	Sessions(ctx context.Context, s Scope, livestreamID string, p Page) ([]Session, int, error)
-	// Timeline returns a session's facts, oldest first.
-	Timeline(ctx context.Context, sessionID string) ([]Fact, error)
+	// Timeline lists a session's facts, oldest first, and how many there are. A
+	// session that does not exist has none.
+	Timeline(ctx context.Context, sessionID string, p Page) ([]Fact, int, error)
 
 	// Usage sums up the sessions of an app that started from from to to, both
 	// included; open ones with what they have now. It returns too how many

@@ -251,13 +251,17 @@ func (s *Store) Sessions(ctx context.Context, sc livestream.Scope, livestreamID 
 	return page, count, err
 }
 
-func (s *Store) Timeline(ctx context.Context, sessionID string) ([]livestream.Fact, error) {
-	all, err := collect(ctx, s.reads, scanFact, `SELECT session_id, at, kind, from_phase, to_phase, epoch, remote, encoder, detail
-		FROM timeline WHERE session_id = ? ORDER BY seq`, sessionID)
-	if err != nil {
-		return nil, s.explain("read timeline", err)
-	}
-	return all, nil
+func (s *Store) Timeline(ctx context.Context, sessionID string, p livestream.Page) (page []livestream.Fact, count int, err error) {
+	err = s.snapshot(ctx, "read timeline", func(db *sql.Tx) error {
+		if err := db.QueryRowContext(ctx, `SELECT COUNT(*) FROM timeline WHERE session_id = ?`, sessionID).Scan(&count); err != nil {
+			return err
+		}
+		size, skip := limits(p)
+		page, err = collect(ctx, db, scanFact, `SELECT session_id, at, kind, from_phase, to_phase, epoch, remote, encoder, detail
+			FROM timeline WHERE session_id = ? ORDER BY seq LIMIT ? OFFSET ?`, sessionID, size, skip)
+		return err
+	})
+	return page, count, err
 }
 
 func scanFact(row scanner) (livestream.Fact, error) {

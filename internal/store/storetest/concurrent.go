@@ -40,7 +40,7 @@ func testOneLivestream(t *testing.T, f *fixture) {
 	if len(open) != 1 || open[0].Session.Epoch != n {
 		t.Fatalf("%d open sessions, want one of epoch %d", len(open), n)
 	}
-	facts, err := f.Timeline(ctx, sessions[0])
+	facts, _, err := f.Timeline(ctx, sessions[0], livestream.Page{Number: 1, Size: 100})
 	if must(t, err); len(facts) != n {
 		t.Errorf("%d facts, want %d", len(facts), n)
 	}
@@ -159,7 +159,7 @@ func testReopen(t *testing.T, f *fixture) {
 	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(r, at(5000), 4*time.Second)},
 		[]livestream.UsageWindow{window(r.Session.ID, 1, 3*time.Second)}))
 	r = f.advance(t, l.ID, livestream.Event{Kind: livestream.Lose, At: at(6000), Epoch: r.Session.Epoch})
-	facts, err := f.Timeline(ctx, r.Session.ID)
+	facts, _, err := f.Timeline(ctx, r.Session.ID, livestream.Page{Number: 1, Size: 100})
 	must(t, err)
 	first, err := f.Secret(ctx, "viewer")
 	must(t, err)
@@ -169,7 +169,7 @@ func testReopen(t *testing.T, f *fixture) {
 	open, err := f.OpenRecords(ctx)
 	must(t, err)
 	same(t, "open records", open, []livestream.Record{r})
-	again, err := f.Timeline(ctx, r.Session.ID)
+	again, _, err := f.Timeline(ctx, r.Session.ID, livestream.Page{Number: 1, Size: 100})
 	must(t, err)
 	same(t, "timeline", again, facts)
 	second, err := f.Secret(ctx, "viewer")

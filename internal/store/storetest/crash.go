@@ -92,7 +92,7 @@ func check(t *testing.T, s livestream.Store, d done) {
 	created, err := s.Created(ctx, requestFor(d.ID).Request, 1, start)
 	must(t, err)
 	same(t, "what a request created", created, d.ID)
-	facts, err := s.Timeline(ctx, r.Session.ID)
+	facts, _, err := s.Timeline(ctx, r.Session.ID, livestream.Page{Number: 1, Size: 100})
 	must(t, err)
 	x := r.Session
 	if r.Livestream.Epoch < d.Epoch || x.Epoch != r.Livestream.Epoch || x.Ingest < d.Ingest || x.Viewed < d.Viewed ||

@@ -46,7 +46,7 @@ func testAdvanceModel(t *testing.T, f *fixture) {
 				mine = append(mine, x)
 			}
 		}
-		got, err := f.Timeline(ctx, m.Session.ID)
+		got, _, err := f.Timeline(ctx, m.Session.ID, livestream.Page{Number: 1, Size: 100})
 		must(rt, err)
 		same(rt, "timeline", got, mine)
 	})
@@ -126,7 +126,7 @@ func testRefusals(t *testing.T, f *fixture) {
 		same(t, name+": record returned", got, r)
 		same(t, name+": record stored", f.byID(t, l.ID), r)
 	}
-	facts, err := f.Timeline(ctx, r.Session.ID)
+	facts, _, err := f.Timeline(ctx, r.Session.ID, livestream.Page{Number: 1, Size: 100})
 	if must(t, err); len(facts) != 2 {
 		t.Errorf("timeline has %d facts, want the publish and the playable", len(facts))
 	}
@@ -198,21 +198,23 @@ func second[T any](_ T, err error) error { return err }
 func testTimeline(t *testing.T, f *fixture) {
 	l := f.undamped(t)
 	r := f.advance(t, l.ID, publish(l, at(0)))
-	for range 30 { // all in one millisecond
+	for range 120 { // all in one millisecond
 		r = f.advance(t, l.ID, publish(l, at(0)))
 	}
-	facts, err := f.Timeline(ctx, r.Session.ID)
+	facts, total, err := f.Timeline(ctx, r.Session.ID, livestream.Page{Number: 1, Size: 100})
 	must(t, err)
-	if len(facts) != 31 {
-		t.Fatalf("%d facts, want 31", len(facts))
+	rest, _, err := f.Timeline(ctx, r.Session.ID, livestream.Page{Number: 2, Size: 100})
+	must(t, err)
+	if facts = append(facts, rest...); len(facts) != 121 || total != 121 {
+		t.Fatalf("%d facts of %d, want 121", len(facts), total)
 	}
 	for i, x := range facts {
 		if x.Epoch != int64(i+1) || x.Kind != "publish" || x.Encoder != "OBS" {
 			t.Fatalf("fact %d is of epoch %d, %s, %s", i, x.Epoch, x.Kind, x.Encoder)
 		}
 	}
-	none, err := f.Timeline(ctx, livestream.NewUUID())
-	if must(t, err); len(none) != 0 {
+	none, total, err := f.Timeline(ctx, livestream.NewUUID(), livestream.Page{Number: 1, Size: 100})
+	if must(t, err); len(none) != 0 || total != 0 {
 		t.Errorf("timeline of an unknown session has %d facts", len(none))
 	}
 }

@@ -1,0 +1,51 @@
+package api
+
+import (
+	"net/http"
+
+	"tally/internal/api/input"
+	"tally/internal/livestream"
+)
+
+// sessionEvent is one line of a session's timeline: a transition and its cause.
+type sessionEvent struct {
+	At      stamp   `json:"at"`
+	Event   string  `json:"event"` // publish, playable, lose, unpublish, stop, …
+	From    string  `json:"from"`  // phase before
+	To      string  `json:"to"`    // phase after
+	Epoch   int64   `json:"epoch"` // of the publish that it is about; 0: none came yet
+	Remote  *string `json:"remote"`
+	Encoder *string `json:"encoder"` // what the encoder calls itself
+	Detail  *string `json:"detail"`  // the err_message that it led to
+}
+
+// getTimeline is ours: what happened to a session, oldest first, while it is on
+// air and for 90 days after.
+func getTimeline(s *server, w http.ResponseWriter, rq *request) error {
+	one, err := s.session(rq)
+	if err != nil {
+		return err
+	}
+	p := input.ParseQuery(rq.URL.RawQuery)
+	page := p.Page()
+	if err := p.Err(); err != nil {
+		return err
+	}
+	facts, total, err := s.Store.Timeline(rq.Context(), one.ID, page)
+	if err != nil {
+		return err
+	}
+	events := make([]sessionEvent, len(facts))
+	for i, f := range facts {
+		events[i] = eventOf(f)
+	}
+	paging := pagingOf(page, len(events), total)
+	return s.reply(w, http.StatusOK, events, &paging)
+}
+
+func eventOf(f livestream.Fact) sessionEvent {
+	return sessionEvent{
+		At: stamp(f.At), Event: f.Kind, From: f.From, To: f.To, Epoch: f.Epoch,
+		Remote: orNull(f.Remote, f.Remote != ""), Encoder: orNull(f.Encoder, f.Encoder != ""), Detail: orNull(f.Detail, f.Detail != ""),
+	}
+}
