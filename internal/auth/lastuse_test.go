@@ -75,6 +75,7 @@ func TestLastUseIsKeptWhileTheStoreFails(t *testing.T) {
 		s.fails = errors.New("disk full")
 		s.mu.Unlock()
 		time.Sleep(61 * time.Second)
+		synctest.Wait()
 		if !strings.Contains(log.String(), "disk full") || len(s.used) != 0 {
 			t.Errorf("log: %s", log)
 		}
