@@ -42,7 +42,7 @@ race:
 conformance:
 	go test -count=1 -p 1 -timeout 12m ./conformance/...
 
-# The watch page in Chromium, one package at a time: a browser takes a core.
+# The watch page and stock players in Chromium, one package at a time: a browser takes a core.
 browser:
 	go test -count=1 -tags browser -p 1 -timeout 10m ./internal/web/e2e/...
 

@@ -109,7 +109,7 @@ func watchReport(v player.Stats) map[string]any {
 	return map[string]any{
 		"status": v.Status, "low_latency": v.LowLatency, "startup_seconds": v.Startup.Seconds(),
 		"played_seconds": v.Played.Seconds(), "latency_seconds": v.Latency.Seconds(),
-		"stalls": v.Stalls, "stall_seconds": v.StallTime.Seconds(),
+		"stalls": v.Stalls, "stall_seconds": v.StallTime.Seconds(), "held_seconds": v.Held.Seconds(),
 		"parts": v.Parts, "segments": v.Segments, "media_bytes": v.MediaBytes, "playlist_bytes": v.PlaylistBytes,
 		"reloads": v.Reloads, "deltas": v.Deltas, "discontinuities": v.Discontinuities,
 		"errors": v.Errors, "last_error": v.LastError, "violations": violations,

@@ -232,10 +232,16 @@ func TestGaps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	large := av
-	large.bytes = 600 << 10 // of a picture that is no keyframe
+	large := synth{bytes: 600 << 10}.picture(true) // 2.4 MB
 	for name, edit := range map[string]func([]item) []item{
-		"large keyframes": func([]item) []item { return large.items(t) },
+		"large keyframes": func(items []item) []item {
+			for i := range items {
+				if f := &items[i].frame; items[i].track == nil && f.Track == media.VideoTrack && f.Key {
+					f.Payload = large
+				}
+			}
+			return items
+		},
 		"own channels": func(items []item) []item {
 			for i := range items {
 				if items[i].track != nil && items[i].track.Codec == media.AAC {
@@ -298,11 +304,11 @@ func TestHeldNumbersAreDurable(t *testing.T) {
 
 // A picture is held once, however often it is listed, and frees the ring.
 func TestHeldPartsShareThePicture(t *testing.T) {
-	onStage(t, hls.Config{RingBytes: 8 << 20}, run(2), func(s *stage) {
+	onStage(t, hls.Config{RingBytes: 2 << 20}, run(2), func(s *stage) {
 		src := av
 		src.bytes, src.length = 4000, 3*time.Second
 		items := src.items(t)
-		key := synth{bytes: 500 << 10}.picture(true) // 2 MB, listed three times a second
+		key := synth{bytes: 100 << 10}.picture(true) // 400 KB, listed three times a second
 		last := -1
 		for i := range items {
 			if items[i].track == nil && items[i].frame.Track == media.VideoTrack && items[i].frame.Key {

@@ -140,7 +140,7 @@ func (p *Player) fetchPart(ctx context.Context, s *playlist.Segment) error {
 	}
 	info := PartInfo{
 		MSN: p.next.msn, Part: p.next.part, URI: part.URI, Duration: part.Duration,
-		ProgramDateTime: date, Independent: part.Independent,
+		ProgramDateTime: date, Independent: part.Independent, Held: p.held(s),
 	}
 	p.next.part++
 	p.got += part.Duration
@@ -160,6 +160,13 @@ func (p *Player) fetchPart(ctx context.Context, s *playlist.Segment) error {
 	return nil
 }
 
+// held reports whether the segment at next is a held picture. An open one does
+// not say so itself: it goes on with what was before it.
+func (p *Player) held(s *playlist.Segment) bool {
+	i := p.next.msn - p.cur.FirstMSN() - 1
+	return s.Held() || s.URI == "" && !s.Discontinuity && i >= 0 && p.cur.Segments[i].Held()
+}
+
 // fetchSegment fetches the whole segment at next.
 func (p *Player) fetchSegment(ctx context.Context, s *playlist.Segment) error {
 	date := s.ProgramDateTime
@@ -168,7 +175,7 @@ func (p *Player) fetchSegment(ctx context.Context, s *playlist.Segment) error {
 	}
 	info := PartInfo{
 		MSN: p.next.msn, Part: -1, URI: s.URI, Duration: s.Duration,
-		ProgramDateTime: date, Independent: p.cur.IndependentSegments,
+		ProgramDateTime: date, Independent: p.cur.IndependentSegments, Held: s.Held(),
 	}
 	if s.Gap {
 		p.gap()
@@ -216,7 +223,10 @@ func (p *Player) deliver(info PartInfo, m media) {
 	if !p.out.begun {
 		s.Startup = now.Sub(s.Started)
 	}
-	p.out.add(now, info.Duration, end)
+	p.out.add(now, info.Duration, end, info.Held)
+	if info.Held {
+		s.Held += info.Duration
+	}
 	s.LastMSN, s.LastPart, s.MediaBytes = info.MSN, info.Part, s.MediaBytes+info.Size
 	if info.Part >= 0 {
 		s.Parts++
@@ -226,7 +236,7 @@ func (p *Player) deliver(info PartInfo, m media) {
 	if info.Hinted {
 		s.HintHits++
 	}
-	if !end.IsZero() {
+	if !end.IsZero() && !info.Held {
 		s.ArrivalLatency = info.Arrived.Sub(end)
 		s.MaxArrivalLatency = max(s.MaxArrivalLatency, s.ArrivalLatency)
 	}

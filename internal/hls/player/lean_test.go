@@ -113,15 +113,15 @@ func TestLocation(t *testing.T) {
 func TestPlayout(t *testing.T) {
 	var o playout
 	at := func(ms int) time.Time { return time.Unix(0, 0).Add(time.Duration(ms) * time.Millisecond) }
-	o.add(at(100), time.Second, time.Time{})
+	o.add(at(100), time.Second, time.Time{}, false)
 	if p, stalled := o.at(at(600)); p != 500*time.Millisecond || stalled != 0 || o.buffered(at(600)) != 500*time.Millisecond {
 		t.Errorf("playhead %v, stalled %v", p, stalled)
 	}
 	if p, stalled := o.at(at(1500)); p != time.Second || stalled != 400*time.Millisecond {
 		t.Errorf("playhead %v, stalled %v", p, stalled)
 	}
-	o.add(at(1500), time.Second, time.Time{})
-	o.add(at(1600), time.Second, time.Time{})
+	o.add(at(1500), time.Second, time.Time{}, false)
+	o.add(at(1600), time.Second, time.Time{}, false)
 	if p, stalled := o.at(at(1700)); p != 1200*time.Millisecond || stalled != 0 || o.stalls != 1 || o.stalled != 400*time.Millisecond {
 		t.Errorf("playhead %v, stalled %v, %d stalls of %v", p, stalled, o.stalls, o.stalled)
 	}

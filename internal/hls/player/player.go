@@ -95,6 +95,7 @@ type PartInfo struct {
 	Independent     bool
 	Discontinuity   bool // the first after EXT-X-DISCONTINUITY
 	Hinted          bool // requested ahead, on a preload hint
+	Held            bool // a picture that is held while no media comes from the encoder
 
 	Requested time.Time // when its request was sent
 	Arrived   time.Time // when its last byte was read

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -373,5 +374,70 @@ func TestURLs(t *testing.T) {
 		if _, err := player.New(player.Options{URL: raw}).Run(t.Context()); err == nil {
 			t.Errorf("%q: no error", raw)
 		}
+	}
+}
+
+// A held picture is told as what it is: reconnecting, not playing, and without
+// a latency. It is no stall.
+func TestHeldPicture(t *testing.T) {
+	for _, low := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			o := origin.New(40)
+			from := o.Current().NextMSN() + 2
+			o.Edit = func(m *playlist.Media) {
+				for i := range m.Segments {
+					s := &m.Segments[i]
+					switch msn := m.FirstMSN() + int64(i); {
+					case msn == from || msn == from+5:
+						s.Discontinuity = true
+						fallthrough
+					case msn > from && msn < from+5:
+						if msn < from+5 && s.URI != "" {
+							s.Title = playlist.TitleHeld
+						}
+					}
+				}
+			}
+			held := time.Duration(0)
+			p := player.New(player.Options{URL: index, LowLatency: low, Client: &http.Client{Transport: origin.Transport{Handler: o}},
+				OnPart: func(i player.PartInfo) {
+					if want := i.MSN >= from && i.MSN < from+5; i.Held != want && !(i.Part >= 0 && i.MSN == from) {
+						t.Errorf("MSN %d part %d: held is %v", i.MSN, i.Part, i.Held)
+					}
+					if i.Held {
+						held += i.Duration
+					}
+				}})
+			go func() {
+				publish(ctx, o, 20*time.Second)
+				o.End()
+			}()
+			var seen []player.Status
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for ctx.Err() == nil && !p.Stats().Ended {
+					s := p.Stats()
+					if s.Status != player.Starting && (len(seen) == 0 || seen[len(seen)-1] != s.Status) {
+						seen = append(seen, s.Status)
+					}
+					if (s.Status == player.Reconnecting) != (s.Latency == 0) && s.Status != player.Starting {
+						t.Errorf("%s with a latency of %v", s.Status, s.Latency)
+					}
+					time.Sleep(50 * time.Millisecond)
+				}
+			}()
+			stats, err := p.Run(ctx)
+			<-done
+			if err != nil || stats.Stalls != 0 || stats.Held != held || held < 4*time.Second {
+				t.Errorf("low latency %v: %v, stats %+v", low, err, stats)
+			}
+			want := []player.Status{player.Playing, player.Reconnecting, player.Playing}
+			if !slices.Equal(seen, want) {
+				t.Errorf("low latency %v: seen %v, want %v", low, seen, want)
+			}
+		})
 	}
 }

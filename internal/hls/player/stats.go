@@ -12,10 +12,13 @@ type Status string
 const (
 	Starting Status = "starting" // nothing to show yet
 	Playing  Status = "playing"
-	Stalled  Status = "stalled" // the buffer is empty and the stream has not ended
-	Ended    Status = "ended"
-	Broken   Status = "broken" // Run returned an error
-	Stopped  Status = "stopped"
+	// Reconnecting: what plays is a picture that the server holds while no media
+	// comes from the encoder.
+	Reconnecting Status = "reconnecting"
+	Stalled      Status = "stalled" // the buffer is empty and the stream has not ended
+	Ended        Status = "ended"
+	Broken       Status = "broken" // Run returned an error
+	Stopped      Status = "stopped"
 )
 
 // Stats is how playback went. Durations are zero until they are known.
@@ -28,6 +31,7 @@ type Stats struct {
 	Startup time.Duration // from there to the first media fetched
 	Played  time.Duration // what the playhead has passed
 	Buffer  time.Duration // what it has still before it
+	Held    time.Duration // of the media fetched, a held picture
 
 	// A stall begins when the buffer is empty and ends when the next media
 	// arrives. One that is still under way counts.
@@ -38,7 +42,8 @@ type Stats struct {
 	// ArrivalLatency that of the last part's end when its last byte was read.
 	// Both need this machine's clock and the server's to agree. A part is whole
 	// when its last frame has come, which is when that frame begins: with
-	// nothing in between, ArrivalLatency is minus one frame.
+	// nothing in between, ArrivalLatency is minus one frame. A held picture has
+	// no latency: Latency is 0 while one plays, and the others are without them.
 	Latency, ArrivalLatency, MaxArrivalLatency time.Duration
 
 	LastMSN  int64 // of the last media fetched; -1: none
@@ -68,16 +73,24 @@ type playout struct {
 	stalls    int
 	stalled   time.Duration // stalls that are over
 	dateAtEnd time.Time     // PROGRAM-DATE-TIME at end; zero: not known
+	heldFrom  time.Duration // the newest held picture in media time, from
+	heldTo    time.Duration // to; 0: none
 }
 
 // add appends media that arrived at now.
-func (o *playout) add(now time.Time, d time.Duration, dateAtEnd time.Time) {
+func (o *playout) add(now time.Time, d time.Duration, dateAtEnd time.Time, held bool) {
 	if !o.begun {
 		o.begun, o.since = true, now
 	} else if at, stalled := o.at(now); stalled > 0 {
 		o.stalls++
 		o.stalled += stalled
 		o.since, o.from = now, at
+	}
+	if held {
+		if o.heldTo != o.end {
+			o.heldFrom = o.end
+		}
+		o.heldTo = o.end + d
 	}
 	o.end += d
 	o.dateAtEnd = dateAtEnd
@@ -94,6 +107,11 @@ func (o *playout) at(now time.Time) (at, stalled time.Duration) {
 		return o.end, at - o.end
 	}
 	return at, 0
+}
+
+// holds reports whether the playhead at that media time shows a held picture.
+func (o *playout) holds(at time.Duration) bool {
+	return o.heldTo > 0 && at >= o.heldFrom && (at < o.heldTo || o.heldTo == o.end)
 }
 
 func (o *playout) buffered(now time.Time) time.Duration {
@@ -117,7 +135,10 @@ func (s *Stats) read(o *playout, now time.Time) {
 		s.Stalls++
 		s.StallTime += stalled
 	}
-	if !o.dateAtEnd.IsZero() {
+	s.Latency = 0
+	if o.holds(at) && !s.Ended {
+		s.Status = Reconnecting
+	} else if !o.dateAtEnd.IsZero() {
 		s.Latency = now.Sub(o.dateAtEnd.Add(-s.Buffer))
 	}
 }

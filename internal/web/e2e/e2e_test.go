@@ -61,7 +61,7 @@ func serve(t *testing.T) *server {
 			t.Logf("server log:\n%s", &s.log)
 		}
 	})
-	s.create()
+	s.create(`{"name":"e2e"}`)
 	return s
 }
 
@@ -102,7 +102,7 @@ func (s *server) stop(sig os.Signal) {
 }
 
 // create makes the livestream.
-func (s *server) create() {
+func (s *server) create(body string) {
 	s.t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.dir, "credentials.json"))
 	if err != nil {
@@ -117,7 +117,7 @@ func (s *server) create() {
 	if err := json.Unmarshal(text, &c); err != nil {
 		s.t.Fatal(err)
 	}
-	req, err := http.NewRequest("POST", fmt.Sprintf("%s/accounts/%s/realtime/kit/%s/livestreams", c.Base, c.Account, c.App), strings.NewReader(`{"name":"e2e"}`))
+	req, err := http.NewRequest("POST", fmt.Sprintf("%s/accounts/%s/realtime/kit/%s/livestreams", c.Base, c.Account, c.App), strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func (s *server) create() {
 		s.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	text, err = io.ReadAll(resp.Body)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -138,8 +138,8 @@ func (s *server) create() {
 			PlaybackURL string `json:"playback_url"`
 		}
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.Data.StreamKey == "" {
-		s.t.Fatalf("create: %d %s", resp.StatusCode, body)
+	if err := json.Unmarshal(text, &answer); err != nil || answer.Data.StreamKey == "" {
+		s.t.Fatalf("create: %d %s", resp.StatusCode, text)
 	}
 	s.key = answer.Data.StreamKey
 	_, rest, _ := strings.Cut(answer.Data.PlaybackURL, "/hls/")

@@ -45,6 +45,9 @@ func TestBroadcastOnTheWatchPage(t *testing.T) {
 		t.Errorf("the interruption was told after %v", took)
 	}
 	p.await("countdown", `/ends in [0-9]:[0-5][0-9]\./.test(detail.textContent)`, 5*time.Second)
+	p.eval(`void (window.at = video.currentTime, window.stalls = tally.player.stalls)`, nil)
+	p.await("the held picture plays behind it", `video.currentTime > at + 1.5 && tally.player.stalls === stalls &&
+		`+says+`'The broadcast is interrupted' && !stage.classList.contains('clear')`, 10*time.Second)
 	p.accessible("reconnecting")
 	p.shot("reconnecting")
 	encoder = s.publish()
@@ -61,7 +64,7 @@ func TestBroadcastOnTheWatchPage(t *testing.T) {
 	p.shot("connection-lost")
 	s.start()
 	encoder = s.publish()
-	took = p.await("the picture after the server's restart", playing, 30*time.Second)
+	took = p.await("the picture after the server's restart", playing+` && tally.news.reachable && performance.now() - tally.player.movingSince > 1000`, 30*time.Second)
 	t.Logf("picture %v after the server's restart", took.Round(time.Millisecond))
 
 	encoder.Process.Signal(os.Interrupt) // ffmpeg ends cleanly

@@ -242,7 +242,8 @@
 		if (view.unsupported) return ['This browser cannot play the broadcast', 'It has neither Media Source Extensions nor HLS. A current Chrome, Edge, Firefox or Safari does.'];
 		if (news.gone) return ['This livestream no longer exists', 'Ask whoever sent you the link for a new one.'];
 		if (player.blocked && news.state === 'live') return ['The broadcast is live', 'Your browser waits for you to start it.'];
-		if (player.moving || (player.paused && player.on && news.state === 'live')) return null;
+		// While the encoder is away the server holds the last picture, which plays.
+		if ((player.moving && news.state !== 'reconnecting') || (player.paused && player.on && news.state === 'live')) return null;
 		if (!news.reachable) return ['Connection lost', 'Trying again. The broadcast goes on here as soon as the server answers.'];
 		switch (news.state) {
 		case 'live':
@@ -293,7 +294,7 @@
 		const t = now();
 		player.loaded = player.loaded.filter(([at]) => t - at < 10000);
 		const bits = player.loaded.reduce((a, l) => a + l[1], 0), media = player.loaded.reduce((a, l) => a + l[2], 0);
-		set($('f-latency'), player.moving ? seconds(player.behind()) : '–');
+		set($('f-latency'), player.moving && news.state === 'live' ? seconds(player.behind()) : '–'); // a held picture has none
 		set($('f-bitrate'), media > 0 ? (bits / media / 1e6).toFixed(2) + ' Mbit/s' : '–');
 		set($('f-picture'), video.videoWidth ? video.videoWidth + ' × ' + video.videoHeight : '–');
 		let ahead = 0;
