@@ -200,7 +200,7 @@ func (l *loader) answers(o *operation, responses at) error {
 			for name, expr := range object(object(raw)["parameters"]) {
 				pointer, ok := strings.CutPrefix(str(expr), "$response.body#/")
 				if !ok {
-					return fmt.Errorf("link %v: want $response.body#/...", expr)
+					return fmt.Errorf("link %v: want $response.body#/ and a pointer", expr)
 				}
 				o.links = append(o.links, link{name, strings.Split(pointer, "/")})
 			}
