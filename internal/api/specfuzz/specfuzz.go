@@ -188,7 +188,7 @@ func (l *loader) param(a at) (param, error) {
 }
 
 func (l *loader) answers(o *operation, responses at) error {
-	for status := range responses.value {
+	for _, status := range slices.Sorted(maps.Keys(responses.value)) {
 		a, err := l.resolve(responses.member(status))
 		if err != nil {
 			return err
@@ -196,8 +196,11 @@ func (l *loader) answers(o *operation, responses at) error {
 		if o.answers[status], err = l.compile(a.member("content").member("application/json").member("schema")); err != nil {
 			return err
 		}
-		for _, raw := range object(a.value["links"]) {
-			for name, expr := range object(object(raw)["parameters"]) {
+		links := object(a.value["links"])
+		for _, title := range slices.Sorted(maps.Keys(links)) {
+			params := object(object(links[title])["parameters"])
+			for _, name := range slices.Sorted(maps.Keys(params)) {
+				expr := params[name]
 				pointer, ok := strings.CutPrefix(str(expr), "$response.body#/")
 				if !ok {
 					return fmt.Errorf("link %v: want $response.body#/ and a pointer", expr)
