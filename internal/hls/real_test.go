@@ -190,3 +190,46 @@ func TestRealReconnects(t *testing.T) {
 	}
 	decode(t, v)
 }
+
+// A recording of a broadcast that was interrupted plays from end to end: ffmpeg
+// decodes media, held picture and media as one playlist, without a word.
+func TestRealHeldPicture(t *testing.T) {
+	for name, items := range map[string][]item{
+		"B-frames":   readFLV(t, ffmpegFLV(t, both("30", 4, 60, 48000, "-preset", "veryfast", "-bf", "2")...)),
+		"5.1":        readFLV(t, ffmpegFLV(t, append(both("25", 4, 50, 44100), "-ac", "6")...)),
+		"mono":       readFLV(t, ffmpegFLV(t, append(both("25", 4, 25, 22050), "-ac", "1")...)),
+		"video only": readFLV(t, ffmpegFLV(t, video("320x180", "30", 4, 30)...)),
+		"audio only": readFLV(t, ffmpegFLV(t, "-f", lavfi, "-i", fmt.Sprintf(sine+":duration=4", 44100), "-c:a", "aac")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var v *viewer
+			onStage(t, hls.Config{Window: time.Hour}, run(2), func(s *stage) {
+				for epoch := int64(1); epoch < 3; epoch++ {
+					s.begin(epoch)
+					s.send(epoch, items)
+					s.p.Lost(epoch)
+					s.wait(10 * time.Second)
+				}
+				s.p.End(false)
+				s.v.look()
+				v = s.v
+			})
+			dir := t.TempDir()
+			for uri, b := range v.files {
+				if err := os.WriteFile(filepath.Join(dir, uri), b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m := *v.media
+			for i := range m.Segments {
+				m.Segments[i].Parts = nil
+			}
+			decodeStretch(t, filepath.Join(dir, "index.m3u8"), &m)
+			out, err := exec.Command("ffprobe", "-v", "error", "-allowed_extensions", "ALL", "-show_entries", "format=duration",
+				"-of", "csv=p=0", filepath.Join(dir, "index.m3u8")).CombinedOutput()
+			if got, perr := time.ParseDuration(strings.TrimSpace(string(out)) + "s"); err != nil || perr != nil || !near(got, 28*time.Second, 500*time.Millisecond) {
+				t.Errorf("ffprobe: %s, want 28 s: %v, %v", out, err, perr)
+			}
+		})
+	}
+}
