@@ -65,6 +65,9 @@ func (f *fuzzer) valid(o *operation) *call {
 // id is one that exists, mostly.
 func (f *fuzzer) id(name string) string {
 	if known := f.pools[name]; len(known) > 0 {
+		if f.chance(50) {
+			return known[len(known)-1] // most likely what an operation before left in the state that this one needs
+		}
 		return pick(f.generator, known)
 	}
 	return f.uuid()

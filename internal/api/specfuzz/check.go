@@ -279,6 +279,7 @@ func (f *fuzzer) learn(op *operation, body any) {
 		}
 		if id := str(v); id != "" {
 			f.keep(l.param, id)
+			f.follow = append(f.follow, l.to)
 		}
 	}
 }
@@ -297,10 +298,7 @@ func (f *fuzzer) forget(path string) {
 const poolSize = 12
 
 func (f *fuzzer) keep(name, id string) {
-	pool := f.pools[name]
-	if slices.Contains(pool, id) {
-		return
-	}
+	pool := slices.DeleteFunc(f.pools[name], func(known string) bool { return known == id })
 	if len(pool) >= poolSize {
 		pool = slices.Delete(pool, 0, 1)
 	}

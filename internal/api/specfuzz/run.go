@@ -57,7 +57,8 @@ type Report struct {
 type fuzzer struct {
 	Config
 	*generator
-	done map[string]int // 2xx by operation
+	done   map[string]int // 2xx by operation
+	follow []string       // operations that the links of the last answer lead to
 }
 
 // maxFindings ends a run: the first few say it all.
@@ -75,7 +76,7 @@ func Run(c Config, n int) Report {
 	}
 	report, seen := Report{Statuses: map[int]int{}}, map[string]bool{}
 	for i := range n {
-		call := f.valid(pick(f.generator, c.Spec.operations))
+		call := f.valid(f.operation())
 		f.mutate(call)
 		r := call.request()
 		if r == nil {
@@ -106,6 +107,22 @@ func Run(c Config, n int) Report {
 		}
 	}
 	return report
+}
+
+// operation picks what to ask next: often where the last answer leads, since
+// what it left behind may not last.
+func (f *fuzzer) operation() *operation {
+	next := f.follow
+	f.follow = nil
+	if len(next) > 0 && f.chance(50) {
+		id := pick(f.generator, next)
+		for _, o := range f.Spec.operations {
+			if o.id == id {
+				return o
+			}
+		}
+	}
+	return pick(f.generator, f.Spec.operations)
 }
 
 // send calls the handler. A panic is an error with its stack.

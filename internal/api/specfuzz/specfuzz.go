@@ -55,6 +55,7 @@ type bodySpec struct {
 
 // A link says that an answer of one operation holds what another's path names.
 type link struct {
+	to      string   // that operation's id
 	param   string   // such as livestream_id
 	pointer []string // into the answer's body
 }
@@ -205,7 +206,7 @@ func (l *loader) answers(o *operation, responses at) error {
 				if !ok {
 					return fmt.Errorf("link %v: want $response.body#/ and a pointer", expr)
 				}
-				o.links = append(o.links, link{name, strings.Split(pointer, "/")})
+				o.links = append(o.links, link{str(object(links[title])["operationId"]), name, strings.Split(pointer, "/")})
 			}
 		}
 	}
