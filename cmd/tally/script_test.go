@@ -56,6 +56,9 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
+			// Under -race a process sleeps a second before it exits unless told
+			// otherwise, and a story runs dozens.
+			env.Setenv("GORACE", "atexit_sleep_ms=50")
 			return nil
 		},
 	})
