@@ -392,6 +392,25 @@ func TestSecondsAgree(t *testing.T) {
 	}
 }
 
+// A stop whose answer was lost is asked for again, and has been done.
+func TestRetriedStop(t *testing.T) {
+	w := newWorld(t)
+	id := w.create("show").ID
+	stop := func(retry string, want int) {
+		t.Helper()
+		if rec := w.call("POST", base+"/livestreams/"+id+"/stop", "", "X-Stainless-Retry-Count", retry); rec.Code != want {
+			t.Errorf("retry %q: %d, want %d", retry, rec.Code, want)
+		}
+	}
+	stop("1", 404) // never was on air
+	w.live(id, time.Second, 0)
+	stop("0", 200)
+	stop("1", 200)
+	stop("0", 404) // not a retry
+	w.now = w.now.Add(3 * time.Minute)
+	stop("1", 404) // of nothing that happened lately
+}
+
 // A failure answers as active until it is acknowledged or 15 minutes old; stop
 // acknowledges it once.
 func TestFailureIsActiveUntilAcknowledged(t *testing.T) {

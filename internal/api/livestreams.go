@@ -220,9 +220,13 @@ func stopLivestream(s *server, w http.ResponseWriter, rq *request) error {
 }
 
 // stop answers for both stops; none is the error when there is nothing to stop.
+// A retry that finds what was closed a moment ago finds its own work done.
 func (s *server) stop(w http.ResponseWriter, rq *request, rec livestream.Record, none error) error {
-	_, err := s.Control.Stop(rq.Context(), rec.Livestream.ID)
+	now, err := s.Control.Stop(rq.Context(), rec.Livestream.ID)
+	closed := now.Session.ID != "" && !now.Session.Phase.Open() && s.Now().Sub(now.Session.UpdatedAt) < retryWindow
 	switch {
+	case err != nil && closed && retryCount(rq.Request) > 0 &&
+		(errors.Is(err, livestream.ErrNotActive) || errors.Is(err, livestream.ErrTransition)):
 	case errors.Is(err, livestream.ErrNotActive), errors.Is(err, livestream.ErrTransition):
 		return none
 	case err != nil:
