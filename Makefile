@@ -25,7 +25,7 @@ deps:
 	./scripts/install-test-deps.sh
 
 lint:
-	@unformatted=$$(gofmt -l cmd internal bench conformance); \
+	@unformatted=$$(gofmt -l bench cmd conformance crash docs internal); \
 		if [ -n "$$unformatted" ]; then echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go vet -tags browser ./internal/web/...

@@ -36,8 +36,10 @@ const livestreams = 4
 type harness struct {
 	*server
 	clip    *flv.Clip
-	entries []*entry
 	drivers []*driver
+
+	keeping sync.Mutex
+	entries []*entry // one for each livestream that there was
 
 	killing   atomic.Bool // from here on what ends was ended by the kill
 	continued int         // sessions that went on after a kill
@@ -126,29 +128,24 @@ type driver struct {
 
 // create makes a livestream and drives that from now on.
 func (d *driver) create() {
-	for {
-		a := d.call("POST", "/livestreams", map[string]any{"name": "new",
-			"tally": map[string]any{"damping_seconds": 0, "reconnect_window_seconds": 20}})
-		l := decode[struct {
-			ID          string `json:"id"`
-			StreamKey   string `json:"stream_key"`
-			PlaybackURL string `json:"playback_url"`
-		}](a.data)
-		if a.status != 201 {
-			d.t.Fatalf("create: status %d", a.status)
-		}
-		d.entry = &entry{id: l.ID, name: claim[string]{sure: "new"}, key: claim[string]{sure: l.StreamKey},
-			playback: d.path(l.PlaybackURL), sessions: map[string]session{}, media: &media{bytes: map[string][32]byte{}, floor: -1}}
-		d.harness.keep(d.entry)
-		return
+	a := d.call("POST", "/livestreams", map[string]any{"name": "new",
+		"tally": map[string]any{"damping_seconds": 0, "reconnect_window_seconds": 20}})
+	if a.status != 201 {
+		d.t.Fatalf("create: status %d", a.status)
 	}
+	l := decode[struct {
+		ID          string `json:"id"`
+		StreamKey   string `json:"stream_key"`
+		PlaybackURL string `json:"playback_url"`
+	}](a.data)
+	d.entry = &entry{id: l.ID, name: claim[string]{sure: "new"}, key: claim[string]{sure: l.StreamKey},
+		playback: d.path(l.PlaybackURL), sessions: map[string]session{}, media: &media{bytes: map[string][32]byte{}, floor: -1}}
+	d.harness.keep(d.entry)
 }
 
-var keeping sync.Mutex
-
 func (h *harness) keep(e *entry) {
-	keeping.Lock()
-	defer keeping.Unlock()
+	h.keeping.Lock()
+	defer h.keeping.Unlock()
 	h.entries = append(h.entries, e)
 }
 

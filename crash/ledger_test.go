@@ -44,7 +44,6 @@ type claim[T comparable] struct {
 // ask notes that v was asked for; answered, that it was granted.
 func (c *claim[T]) ask(v T)     { c.perhaps = &v }
 func (c *claim[T]) answered()   { c.sure, c.perhaps = *c.perhaps, nil }
-func (c *claim[T]) refused()    { c.perhaps = nil }
 func (c *claim[T]) ok(v T) bool { return v == c.sure || c.perhaps != nil && v == *c.perhaps }
 func (c *claim[T]) settle(v T)  { c.sure, c.perhaps = v, nil }
 func (c claim[T]) String() string {

@@ -85,7 +85,7 @@ func (s *session) checkpoint() (c livestream.Checkpoint, out Output, ok bool) {
 	c = livestream.Checkpoint{
 		LivestreamID: s.id, SessionID: s.rec.Session.ID, Epoch: s.rec.Session.Epoch,
 		At: s.clock.now(), Ingest: s.ingest,
-		RunID:  s.rec.Livestream.Run.ID, PartTarget: progress.PartTarget, LongestGOP: progress.LongestGOP,
+		RunID: s.rec.Livestream.Run.ID, PartTarget: progress.PartTarget, LongestGOP: progress.LongestGOP,
 		MSNMark:           progress.MSN + msnHeadroom,
 		DiscontinuityMark: progress.Discontinuity + discontinuityHeadroom,
 	}
