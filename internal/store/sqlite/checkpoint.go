@@ -213,12 +213,16 @@ func (s *Store) sweep(t *tx, cs []livestream.Checkpoint, now time.Time) error {
 			delete(s.written, id)
 		}
 	}
-	if _, err := t.exec(`DELETE FROM usage_windows WHERE (node, incarnation, "window", session_id, kind) IN
-		(SELECT node, incarnation, "window", session_id, kind FROM usage_windows
-		WHERE folded_at < ? ORDER BY folded_at LIMIT ?)`, ms(now.Add(-keepWindows)), dropAtMost); err != nil {
+	if _, err := t.exec(dropWindows, ms(now.Add(-keepWindows)), dropAtMost); err != nil {
 		return err
 	}
-	_, err := t.exec(`DELETE FROM timeline WHERE (session_id, seq) IN
-		(SELECT session_id, seq FROM timeline WHERE at < ? ORDER BY at LIMIT ?)`, ms(now.Add(-keepTimeline)), dropAtMost)
+	_, err := t.exec(dropTimeline, ms(now.Add(-keepTimeline)), dropAtMost)
 	return err
 }
+
+const (
+	dropWindows = `DELETE FROM usage_windows WHERE (node, incarnation, "window", session_id, kind) IN
+		(SELECT node, incarnation, "window", session_id, kind FROM usage_windows WHERE folded_at < ? ORDER BY folded_at LIMIT ?)`
+	dropTimeline = `DELETE FROM timeline WHERE (session_id, seq) IN
+		(SELECT session_id, seq FROM timeline WHERE at < ? ORDER BY at LIMIT ?)`
+)

@@ -158,8 +158,7 @@ func (t *tx) queue(n livestream.Notice, now time.Time) (ids []string, err error)
 
 func (s *Store) Notices(ctx context.Context, sc livestream.Scope, after int64, limit int) (page []livestream.Notice, more bool, err error) {
 	limit = min(max(limit, 1), maxNotices)
-	page, err = collect(ctx, s.reads, scanNotice, `SELECT `+noticeColumns+` FROM events e
-		WHERE e.account_id = ? AND e.app_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?`, sc.AccountID, sc.AppID, after, limit+1)
+	page, err = collect(ctx, s.reads, scanNotice, selectNotices, sc.AccountID, sc.AppID, after, limit+1)
 	if err != nil {
 		return nil, false, s.explain("read events", err)
 	}
@@ -172,6 +171,9 @@ func (s *Store) Notices(ctx context.Context, sc livestream.Scope, after int64, l
 // maxNotices bounds one read of the feed.
 const maxNotices = 1000
 
+const selectNotices = `SELECT ` + noticeColumns + ` FROM events e
+	WHERE e.account_id = ? AND e.app_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?`
+
 func (s *Store) Deliveries(ctx context.Context, sc livestream.Scope, webhookID string, p livestream.Page) (page []livestream.Delivery, count int, err error) {
 	err = s.snapshot(ctx, "list deliveries", func(db *sql.Tx) error {
 		// No row when the webhook is not in this scope.
@@ -181,13 +183,15 @@ func (s *Store) Deliveries(ctx context.Context, sc livestream.Scope, webhookID s
 			return err
 		}
 		size, skip := limits(p)
-		page, err = collect(ctx, db, scanDelivery, `SELECT `+deliveryColumns+` FROM webhook_deliveries d
-			JOIN events e ON e.account_id = ? AND e.app_id = ? AND e.seq = d.seq
-			WHERE d.webhook_id = ? ORDER BY d.seq DESC LIMIT ? OFFSET ?`, sc.AccountID, sc.AppID, webhookID, size, skip)
+		page, err = collect(ctx, db, scanDelivery, selectDeliveries, sc.AccountID, sc.AppID, webhookID, size, skip)
 		return err
 	})
 	return page, count, err
 }
+
+const selectDeliveries = `SELECT ` + deliveryColumns + ` FROM webhook_deliveries d
+	JOIN events e ON e.account_id = ? AND e.app_id = ? AND e.seq = d.seq
+	WHERE d.webhook_id = ? ORDER BY d.seq DESC LIMIT ? OFFSET ?`
 
 func (s *Store) ReadyDeliveries(ctx context.Context, webhookID string, limit int) (w livestream.Webhook, ready []livestream.Delivery, err error) {
 	err = s.snapshot(ctx, "read deliveries", func(db *sql.Tx) error {
@@ -240,20 +244,22 @@ func (s *Store) RecordAttempt(ctx context.Context, d livestream.Delivery, r live
 // promote makes the oldest open delivery of a webhook and livestream the one
 // that is ready.
 func (t *tx) promote(webhookID, livestreamID string) error {
-	_, err := t.exec(`UPDATE webhook_deliveries SET state = 'ready' WHERE webhook_id = ?1 AND seq = (SELECT seq
-		FROM webhook_deliveries WHERE webhook_id = ?1 AND livestream_id = ?2 AND state IN ('ready', 'waiting') ORDER BY seq LIMIT 1)`,
-		webhookID, livestreamID)
+	_, err := t.exec(promoteOldest, webhookID, livestreamID)
 	return err
 }
 
+const promoteOldest = `UPDATE webhook_deliveries SET state = 'ready' WHERE webhook_id = ?1 AND seq = (SELECT seq
+	FROM webhook_deliveries WHERE webhook_id = ?1 AND livestream_id = ?2 AND state IN ('ready', 'waiting') ORDER BY seq LIMIT 1)`
+
 func (s *Store) HurryDeliveries(ctx context.Context, webhookID string, now time.Time) error {
 	return s.write(ctx, "hurry deliveries", relaxed, func(t *tx) error {
-		_, err := t.exec(`UPDATE webhook_deliveries SET next_at = ?2 WHERE (webhook_id, seq) IN (SELECT webhook_id, seq
-			FROM webhook_deliveries WHERE webhook_id = ?1 AND state = 'ready' AND next_at > ?2 ORDER BY next_at LIMIT 1000)`,
-			webhookID, ms(now))
+		_, err := t.exec(hurryDeliveries, webhookID, ms(now))
 		return err
 	})
 }
+
+const hurryDeliveries = `UPDATE webhook_deliveries SET next_at = ?2 WHERE (webhook_id, seq) IN (SELECT webhook_id, seq
+	FROM webhook_deliveries WHERE webhook_id = ?1 AND state = 'ready' AND next_at > ?2 ORDER BY next_at LIMIT 1000)`
 
 func (s *Store) OpenDeliveries(ctx context.Context) (n int, err error) {
 	err = s.row(ctx, "count deliveries", countOpenDeliveries, func(row scanner) error { return row.Scan(&n) })

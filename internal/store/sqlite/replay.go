@@ -134,15 +134,16 @@ func (s *Store) DropEvents(ctx context.Context, before time.Time) (n int, err er
 	return n, err
 }
 
+const dropDeliveries = `DELETE FROM webhook_deliveries WHERE seq = ? AND webhook_id IN
+	(SELECT id FROM webhooks WHERE account_id = ? AND app_id = ?) RETURNING webhook_id, livestream_id, state`
+
 // dropEvent drops an event and its deliveries. One that was still open, because
 // its webhook is disabled, makes room for the next.
 func (s *Store) dropEvent(t *tx, e livestream.Notice) error {
 	dropped, err := all(t, func(row scanner) (d livestream.Delivery, err error) {
 		err = row.Scan(&d.WebhookID, &d.Notice.LivestreamID, &d.State)
 		return d, err
-	}, `DELETE FROM webhook_deliveries WHERE seq = ? AND webhook_id IN
-		(SELECT id FROM webhooks WHERE account_id = ? AND app_id = ?) RETURNING webhook_id, livestream_id, state`,
-		e.Seq, e.AccountID, e.AppID)
+	}, dropDeliveries, e.Seq, e.AccountID, e.AppID)
 	t.wrote = t.wrote || err != nil || len(dropped) > 0
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"encoding/hex"
 	"slices"
 	"time"
@@ -49,20 +50,20 @@ func (s *Store) token(ctx context.Context, query string, args ...any) (k livestr
 	return k, nil
 }
 
-// Tokens lists the account's tokens, newest first, those no longer in force too.
-func (s *Store) Tokens(ctx context.Context, accountID string, p livestream.Page) (all []livestream.Token, total int, err error) {
-	err = s.row(ctx, "count tokens", `SELECT COUNT(*) FROM tokens WHERE account_id = ?`,
-		func(row scanner) error { return row.Scan(&total) }, accountID)
-	if err != nil {
-		return nil, 0, err
-	}
-	all, err = collect(ctx, s.reads, scanToken, `SELECT `+tokenColumns+` FROM tokens WHERE account_id = ?
-		ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?`, accountID, p.Size, (p.Number-1)*p.Size)
-	if err != nil {
-		return nil, 0, s.explain("list tokens", err)
-	}
-	return all, total, nil
+// Tokens reads the page and the count in one snapshot.
+func (s *Store) Tokens(ctx context.Context, accountID string, p livestream.Page) (page []livestream.Token, count int, err error) {
+	err = s.snapshot(ctx, "list tokens", func(db *sql.Tx) error {
+		if err := db.QueryRowContext(ctx, `SELECT COUNT(*) FROM tokens WHERE account_id = ?`, accountID).Scan(&count); err != nil {
+			return err
+		}
+		size, skip := limits(p)
+		page, err = collect(ctx, db, scanToken, selectTokens, accountID, size, skip)
+		return err
+	})
+	return page, count, err
 }
+
+const selectTokens = `SELECT ` + tokenColumns + ` FROM tokens WHERE account_id = ? ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?`
 
 // RevokeToken looks for another token that could administer the account in the
 // same transaction, so that two that revoke each other cannot both succeed.

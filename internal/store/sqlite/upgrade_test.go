@@ -55,6 +55,11 @@ func TestUpgrade(t *testing.T) {
 	if n != 1 || found[0].ID != "m" {
 		t.Errorf("search finds %v", found)
 	}
+	r, err := s.RecordByID(ctx, here, "l")
+	must(t, err)
+	if r.Livestream.Settings != livestream.DefaultSettings || r.Session.ID != "s" || r.Session.Phase != livestream.Ended {
+		t.Errorf("livestream is %+v", r)
+	}
 	u, livestreams, err := s.Usage(ctx, here, time.UnixMilli(0), time.Now())
 	must(t, err)
 	if want := (livestream.Usage{Sessions: 1, IngestSecs: 4, ViewerSecs: 2}); u != want || livestreams != 1 {

@@ -2,8 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"encoding/hex"
-	"fmt"
 	"sync"
 
 	"tally/internal/livestream"
@@ -126,35 +124,6 @@ func (s *Store) DeleteWebhook(ctx context.Context, sc livestream.Scope, id strin
 	})
 	s.queued.add(id)
 	return w, err
-}
-
-// Keep makes a value outside of the transaction, since a key may take long.
-func (s *Store) Keep(ctx context.Context, name string, fresh func() ([]byte, error)) ([]byte, error) {
-	var value string
-	read := func(row scanner) error { return row.Scan(&value) }
-	const query = `SELECT value FROM secrets WHERE name = ?`
-	err := s.row(ctx, "read "+name, query, read, name)
-	if err == livestream.ErrNotFound {
-		var b []byte
-		if b, err = fresh(); err != nil {
-			return nil, fmt.Errorf("make %s: %w", name, err)
-		}
-		err = s.write(ctx, "keep "+name, durable, func(t *tx) error {
-			if _, err := t.exec(`INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING`,
-				name, hex.EncodeToString(b)); err != nil {
-				return err
-			}
-			return t.row(query, read, name)
-		})
-	}
-	if err != nil {
-		return nil, err
-	}
-	b, err := hex.DecodeString(value)
-	if err != nil {
-		return nil, fmt.Errorf("%s in %s is damaged: restore a backup", name, s.path)
-	}
-	return b, nil
 }
 
 // A wakeList holds the webhooks that somebody should look at. It has at most

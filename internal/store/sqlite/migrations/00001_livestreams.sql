@@ -141,7 +141,7 @@ CREATE INDEX usage_windows_by_age ON usage_windows (folded_at);
 
 CREATE TABLE secrets (
   name   TEXT NOT NULL PRIMARY KEY,
-  value  TEXT NOT NULL -- 32 random bytes in lower-case hex
+  value  TEXT NOT NULL -- random bytes, or a key that was made here, in lower-case hex
 );
 
 -- When each node last proved that it can write.
