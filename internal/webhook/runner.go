@@ -18,6 +18,7 @@ type runner struct {
 	id    string
 	log   *slog.Logger
 	woken chan struct{} // holds one when the store may have more
+	works chan struct{} // holds one when the receiver took a sample
 
 	busy     map[string]bool // livestreams of which something is under way
 	extra    int             // how many of those hold a place of Engine.extra
@@ -37,7 +38,7 @@ type outcome struct {
 
 func newRunner(e *Engine, id string) *runner {
 	return &runner{
-		e: e, id: id, log: e.Log.With("webhook", id), woken: make(chan struct{}, 1),
+		e: e, id: id, log: e.Log.With("webhook", id), woken: make(chan struct{}, 1), works: make(chan struct{}, 1),
 		busy: map[string]bool{}, done: make(chan outcome, perWebhook),
 	}
 }
@@ -135,6 +136,9 @@ func (r *runner) pause(ctx context.Context, next time.Time) {
 	case o := <-r.done:
 		r.settle(ctx, o)
 	case <-r.woken:
+	case <-r.works:
+		r.failures, r.resume = 0, time.Time{}
+		r.hurry(ctx)
 	case <-timer:
 	case <-ctx.Done():
 	}

@@ -123,7 +123,8 @@ func retryAfter(v string, now time.Time) time.Duration {
 }
 
 // Try sends w a sample at once and returns what the receiver said. Nothing of it
-// is kept. The error is the server's own: the receiver's is in the attempt.
+// is kept, but once the receiver takes it, what waits for another try is sent at
+// once. The error is the server's own: the receiver's is in the attempt.
 func (e *Engine) Try(ctx context.Context, w livestream.Webhook) (livestream.Attempt, error) {
 	select {
 	case e.tests <- struct{}{}:
@@ -141,5 +142,8 @@ func (e *Engine) Try(ctx context.Context, w livestream.Webhook) (livestream.Atte
 	}, e.publicOf(w), e.ingestOf(w))
 	sample.Test = true
 	a, _ := e.send(ctx, w, livestream.NewUUID(), encode(sample), secret.String{})
+	if a.Status >= 200 && a.Status < 300 {
+		e.works(w.ID)
+	}
 	return a, context.Cause(ctx)
 }

@@ -171,6 +171,41 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	}
 }
 
+// Who mended a receiver and tests the webhook waits no longer for what was held
+// back; a test that fails changes nothing.
+func TestTakenSampleEndsThePause(t *testing.T) {
+	r := newReceiver()
+	working := false
+	r.answer = func(int, call) (int, http.Header, error) {
+		if working {
+			return http.StatusOK, nil, nil
+		}
+		return http.StatusBadGateway, nil, nil
+	}
+	inBubble(t, hosts{"one": r}, func(w *world) {
+		h := w.hook("https://one/")
+		l := w.livestream()
+		w.onAir(l)
+		w.advance(l, livestream.Unpublish)
+		time.Sleep(10 * time.Minute)
+		before := len(r.all())
+		for _, want := range []int{before + 1, before + 4} { // the sample; the sample, LIVE, OFFLINE
+			_, err := w.e.Try(context.Background(), h)
+			must(t, err)
+			synctest.Wait()
+			if n := len(r.all()); n != want {
+				t.Errorf("%d requests after the test, want %d", n, want)
+			}
+			working = true
+		}
+		for _, d := range w.deliveries(h) {
+			if d.State != livestream.DeliveryDone {
+				t.Errorf("event %d is %s", d.Notice.Seq, d.State)
+			}
+		}
+	})
+}
+
 // What is refused is noted and not sent again, and holds nothing up.
 func TestRefusedIsNotRetried(t *testing.T) {
 	for _, status := range []int{300, 304, 400, 401, 404, 410, 499} {

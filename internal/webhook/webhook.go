@@ -190,6 +190,18 @@ func (e *Engine) wake(id string) *runner {
 	return r
 }
 
+// works tells the webhook's runner, if there is one, that the receiver answers.
+func (e *Engine) works(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r := e.runners[id]; r != nil {
+		select {
+		case r.works <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // sweep drops what was kept long enough.
 func (e *Engine) sweep(ctx context.Context) {
 	for wait(ctx, sweepEvery) {
