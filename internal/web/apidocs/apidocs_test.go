@@ -56,6 +56,7 @@ components:
         e: {enum: [A, "b", null]}
         many: {type: array, minItems: 1, items: {type: string}}
         none: {const: false}
+        m: {$ref: "#/components/schemas/B/properties/n", default: 4}
 `
 
 func TestEverythingTheReaderKnows(t *testing.T) {
@@ -77,7 +78,7 @@ func TestEverythingTheReaderKnows(t *testing.T) {
 	for _, f := range o.Body.Fields {
 		fields = append(fields, strings.TrimSpace(f.Name+" "+f.Type))
 	}
-	want := []string{"it string or null, at least 1 character, at most 255 characters", "n integer, 0 to 9, default 3", `e "A" | "b" | null`, "many array of string, at least 1 item", "none false"}
+	want := []string{"it string or null, at least 1 character, at most 255 characters", "n integer, 0 to 9, default 3", `e "A" | "b" | null`, "many array of string, at least 1 item", "none false", "m integer, 0 to 9, default 4"}
 	if diff := cmp.Diff(want, fields); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)
 	}

@@ -18,6 +18,7 @@ func (r *reader) typeOf(n *yaml.Node, depth int) (string, *yaml.Node, error) {
 	if n == nil || depth > maxFields {
 		return "any", n, nil
 	}
+	d := member(n, "default") // beside a $ref it goes before the schema's own
 	n, err := r.resolve(n)
 	if err != nil {
 		return "", nil, err
@@ -29,7 +30,10 @@ func (r *reader) typeOf(n *yaml.Node, depth int) (string, *yaml.Node, error) {
 	if bounds := bounds(n); bounds != "" {
 		kind += ", " + bounds
 	}
-	if d := member(n, "default"); d != nil {
+	if d == nil {
+		d = member(n, "default")
+	}
+	if d != nil {
 		e, err := example("", d)
 		if err != nil {
 			return "", nil, err
