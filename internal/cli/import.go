@@ -230,11 +230,13 @@ func (m *mover) run(ctx context.Context) error {
 		if i.State != stateNotDone {
 			continue
 		}
+		if !m.dry {
+			m.line.Update("create", fmt.Sprintf("creating %d of %d", done+1, done+m.account.count(stateNotDone)))
+		}
 		if err := m.move(ctx, i); err != nil {
 			return err
 		}
 		done++
-		m.line.Update("create", fmt.Sprintf("created %d of %d", done, done+m.account.count(stateNotDone)))
 	}
 	return m.deactivate(ctx)
 }

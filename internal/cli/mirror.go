@@ -15,7 +15,7 @@ import (
 type MirrorCmd struct {
 	APIFlags
 	FromFlags
-	Read      []string `arg:"" help:"What to read: livestreams, livestream ID, active ID, session ID, meetings, meeting ID, meeting-active ID, meeting-livestream ID, apps, webhooks, analytics, or a path below the app, with {id} where ids differ."`
+	Read      []string `arg:"" help:"What to read: livestreams, livestream ID, active ID, session ID, meetings, meeting ID, meeting-active ID, meeting-livestream ID, apps, webhooks, analytics, analytics-daily, or a path below the app, with {id} where ids differ."`
 	IDThere   string   `name:"id-there" placeholder:"ID" help:"The id at the source, where it differs."`
 	IDHere    string   `name:"id-here" placeholder:"ID" help:"The id here, where it differs."`
 	ShapeOnly bool     `help:"Leave out values: keys, addresses and times always differ."`
