@@ -36,12 +36,33 @@ type world struct {
 
 const base = "/accounts/acc/realtime/kit/app"
 
+// emptyStore is the file of a store that holds nothing: to make the schema anew
+// for each of some hundred worlds takes longer than what they are for.
+var emptyStore = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "tally-api-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "tally.db")
+	store, err := sqlite.Open(context.Background(), path)
+	if err != nil {
+		return nil, err
+	}
+	if err := store.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "tally.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	empty, err := emptyStore()
+	must(t, err)
+	path := filepath.Join(t.TempDir(), "tally.db")
+	must(t, os.WriteFile(path, empty, 0o600))
+	store, err := sqlite.Open(t.Context(), path)
+	must(t, err)
 	t.Cleanup(func() { store.Close() })
 	w := &world{
 		t: t, store: store,
