@@ -26,9 +26,13 @@ type tokens struct {
 	fails  error
 	asked  atomic.Int64
 	used   []map[string]time.Time // each write of last use
+	during func()                 // called in each write of last use; may be nil
 }
 
 func (s *tokens) TouchTokens(_ context.Context, used map[string]time.Time) error {
+	if s.during != nil {
+		s.during()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fails == nil {

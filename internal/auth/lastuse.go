@@ -64,5 +64,11 @@ func (a *Authenticator) writeUsed(ctx context.Context, log *slog.Logger) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	maps.Copy(used, a.used) // what was used since is newer
+	for id := range used {
+		if len(used) <= usedSize {
+			break
+		}
+		delete(used, id)
+	}
 	a.used = used
 }

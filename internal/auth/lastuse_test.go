@@ -93,18 +93,36 @@ func TestLastUseIsKeptWhileTheStoreFails(t *testing.T) {
 	})
 }
 
+// TestLastUseIsBounded uses more tokens than are remembered, also while a write
+// is under way that fails.
 func TestLastUseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &tokens{}
 		a := &auth.Authenticator{Store: s}
-		stop := running(a, &strings.Builder{})
-		for i := range 5000 {
-			k := admin
-			k.ID = fmt.Sprint(i)
-			if _, err := a.Authenticate(ctx, s.add(k)); err != nil {
-				t.Fatal(err)
+		use := func(prefix string) {
+			for i := range 5000 {
+				k := admin
+				k.ID = prefix + fmt.Sprint(i)
+				if _, err := a.Authenticate(ctx, s.add(k)); err != nil {
+					t.Error(err)
+				}
 			}
 		}
+		fail := func(err error) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.fails = err
+		}
+		s.during = func() {
+			use("meanwhile")
+			fail(errors.New("disk full"))
+		}
+		stop := running(a, &strings.Builder{})
+		use("first")
+		time.Sleep(61 * time.Second)
+		synctest.Wait()
+		fail(nil)
+		s.during = nil
 		stop()
 		if len(s.used) != 1 || len(s.used[0]) != 4096 {
 			t.Errorf("%d writes, the first of %d tokens", len(s.used), len(s.used[0]))

@@ -10,7 +10,6 @@
 package netguard
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -152,10 +151,8 @@ const (
 func (g Guard) Transport() *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: idleTimeout, Control: g.control}
 	return &http.Transport{
-		Proxy: nil, // not that of the environment: it would dial for us
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, address)
-		},
+		Proxy:                  nil, // not that of the environment: it would dial for us
+		DialContext:            dialer.DialContext,
 		TLSHandshakeTimeout:    tlsTimeout,
 		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    4,
