@@ -119,6 +119,10 @@ func TestLivestreamAnswers(t *testing.T) {
 			session := w.advance(id, time.Second, livestream.Event{Kind: livestream.Stop}).Session.ID
 			return w.call("GET", base+"/livestreams/sessions/"+session+"/events", "")
 		}},
+		{"session events of a meeting", func(w *world) answer {
+			_, id := w.started()
+			return w.call("GET", base+"/livestreams/sessions/"+w.record(id).Session.ID+"/events", "")
+		}},
 		{"session events page", func(w *world) answer {
 			at := onAir(w)
 			session := w.record(at[strings.LastIndex(at, "/")+1:]).Session.ID

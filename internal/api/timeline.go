@@ -16,7 +16,7 @@ type sessionEvent struct {
 	Epoch   int64   `json:"epoch"` // of the publish that it is about; 0: none came yet
 	Remote  *string `json:"remote"`
 	Encoder *string `json:"encoder"` // what the encoder calls itself
-	Detail  *string `json:"detail"`  // the err_message that it led to
+	Detail  *string `json:"detail"`  // the err_message that it led to, or that a meeting's start awaits an encoder
 }
 
 // getTimeline is ours: what happened to a session, oldest first, while it is on

@@ -77,7 +77,7 @@ type Fact struct {
 	Epoch     int64
 	Remote    string
 	Encoder   string
-	Detail    string // cause in words; the err_message where there is one
+	Detail    string // cause in words: the err_message where there is one; what a start waits for
 }
 
 // next holds every move a session may make; what is absent is refused. A
@@ -373,10 +373,17 @@ func (r Record) switchTo(e Event) (Record, []Fact, error) {
 	return r, facts, nil
 }
 
+// manualIngest tells in the timeline what a started meeting waits for.
+const manualIngest = "manual ingest: an encoder with the stream key sends the picture; nothing composes the meeting's own"
+
 func factOf(s Session, from Phase, e Event, at time.Time) Fact {
+	detail := s.ErrMessage()
+	if e.Kind == Start {
+		detail = manualIngest
+	}
 	return Fact{
 		SessionID: s.ID, At: at, Kind: e.Kind.String(), From: from.String(), To: s.Phase.String(),
-		Epoch: s.Epoch, Remote: s.Remote, Encoder: s.Encoder, Detail: s.ErrMessage(),
+		Epoch: s.Epoch, Remote: s.Remote, Encoder: s.Encoder, Detail: detail,
 	}
 }
 
