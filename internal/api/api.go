@@ -15,6 +15,7 @@ package api
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -58,7 +59,7 @@ type Store interface {
 	DeleteWebhook(ctx context.Context, s livestream.Scope, id string) (livestream.Webhook, error)
 	Notices(ctx context.Context, s livestream.Scope, after int64, limit int) ([]livestream.Notice, bool, error)
 	Deliveries(ctx context.Context, s livestream.Scope, webhookID string, p livestream.Page) ([]livestream.Delivery, int, error)
-	Replay(ctx context.Context, s livestream.Scope, webhookID string, after int64) (livestream.Replay, error)
+	Replay(ctx context.Context, s livestream.Scope, webhookID string, after int64, limit int) (livestream.Replay, error)
 	Created(ctx context.Context, request [32]byte, retry int, since time.Time) (id string, err error)
 }
 
@@ -125,6 +126,8 @@ type server struct {
 	perAddress *limiter[netip.Addr] // by client address, IPv6 by /64
 	under      underWay             // creations
 
+	refusedToken, refusedAddress refusals // of creations
+
 	ids      string // first part of every request id, new with each start
 	requests atomic.Uint64
 }
@@ -177,6 +180,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = s.serve(a, r)
 	}
 	if err != nil {
+		if errors.Is(err, errLimited) {
+			s.refuseCreation(a, r)
+		}
 		s.fail(a, r, err)
 	}
 	s.logAnswer(a, r)

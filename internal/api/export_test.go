@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"time"
 
 	"tally/internal/auth"
 )
@@ -79,3 +80,25 @@ func AnswersRetries(path string) bool {
 	_, ok := creations[path]
 	return ok
 }
+
+// FillBuckets lets everyone ask again, as time would.
+func FillBuckets(h http.Handler) {
+	s := h.(*server)
+	s.perToken, s.perAddress = newLimiter[string](s.RateLimit), newLimiter[netip.Addr](s.AddressRateLimit)
+}
+
+// MaxRefusals is how many refused creations are known.
+const MaxRefusals = maxRefusals
+
+// A Refused is a refusals for tests.
+type Refused struct{ f refusals }
+
+func (r *Refused) Add(request byte, retry int, at time.Time) {
+	r.f.add([32]byte{request, byte(retry >> 8)}, uint64(retry), at)
+}
+
+func (r *Refused) Original(request byte, retry int, at time.Time) bool {
+	return r.f.original([32]byte{request, byte((retry - 1) >> 8)}, uint64(retry), at)
+}
+
+func (r *Refused) Len() int { return len(r.f.expects) }

@@ -10,9 +10,11 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tally/internal/api/input"
+	"tally/internal/auth"
 	"tally/internal/livestream"
 )
 
@@ -43,23 +45,29 @@ var creations = map[string]creation{
 // for: when its client lost the answer and asks again, with the header that the
 // official clients send then, it is answered with what the first one created,
 // and waits for that while it is still under way.
+//
+// A retry of what this server refused was not done: it creates.
 func (s *server) do(w http.ResponseWriter, rq *request, rt route) error {
 	c, ok := creations[rt.path]
 	if !ok || rt.method != http.MethodPost {
 		return rt.handle(s, w, rq)
 	}
-	request, ok := identify(w, rq)
+	request, ok := identify(w, rq.Request)
 	if !ok {
 		return rt.handle(s, w, rq) // which finds out what is wrong with the body
 	}
 	before, leave := s.under.enter(request)
 	defer leave()
 	first := rq.Request
+	retry, made := retryCount(first), new(atomic.Bool)
 	rq.Request = first.WithContext(livestream.WithCreation(first.Context(),
-		livestream.Creation{What: c.what, Request: request, At: s.Now()}))
-	retry, _ := strconv.ParseUint(first.Header.Get("X-Stainless-Retry-Count"), 10, 31)
-	if retry == 0 {
-		return rt.handle(s, w, rq)
+		livestream.Creation{What: c.what, Request: request, Retry: int(retry), At: s.Now(), Made: made}))
+	if s.original(request, retry) {
+		err := rt.handle(s, w, rq)
+		if err != nil && isRefused(err) && !made.Load() {
+			s.refusedToken.add(request, retry, s.Now())
+		}
+		return err
 	}
 	if err := wait(first.Context(), before); err != nil {
 		return err
@@ -86,20 +94,29 @@ func (s *server) do(w http.ResponseWriter, rq *request, rt route) error {
 	return err
 }
 
+// retryCount is how often the client says that it asked before; 0 when it says
+// nothing, or nothing that is a number.
+func retryCount(r *http.Request) uint64 {
+	n, _ := strconv.ParseUint(r.Header.Get("X-Stainless-Retry-Count"), 10, 31)
+	return n
+}
+
 // identify is the SHA-256 of who asks for what. It reads the body and leaves it
 // to be read again. False: it could not be read, or is too large; then reading
 // it again fails in the same way.
-func identify(w http.ResponseWriter, rq *request) (id [sha256.Size]byte, ok bool) {
-	body, err := input.ReadAll(w, rq.Request)
+func identify(w http.ResponseWriter, r *http.Request) (id [sha256.Size]byte, ok bool) {
+	body, err := input.ReadAll(w, r)
 	if err != nil {
-		rq.Body = io.NopCloser(failing{err})
+		r.Body = io.NopCloser(failing{err})
 		return id, false
 	}
 	if len(body) > 0 {
-		rq.Body = io.NopCloser(bytes.NewReader(body))
+		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
+	// By the token's text, which is known even when nobody looked it up.
+	token := auth.HashToken(auth.Bearer(r.Header.Get("Authorization")))
 	h := sha256.New()
-	for _, part := range [][]byte{[]byte(rq.who.TokenID), []byte(rq.Method), []byte(rq.URL.EscapedPath()), body} {
+	for _, part := range [][]byte{token[:], []byte(r.Method), []byte(r.URL.EscapedPath()), body} {
 		var size [8]byte
 		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
 		h.Write(size[:])

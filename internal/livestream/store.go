@@ -3,6 +3,7 @@ package livestream
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"tally/internal/secret"
@@ -182,7 +183,9 @@ const ViewerTime UsageKind = "viewer"
 type Creation struct {
 	What    Creates
 	Request [32]byte // SHA-256 of who asked for what
+	Retry   int      // how often it had asked before
 	At      time.Time
+	Made    *atomic.Bool // the store sets it once the object is there; nil: nobody asks
 }
 
 // Creates is a kind of object.

@@ -21,10 +21,13 @@ func (t *tx) noteCreation(ctx context.Context, what livestream.Creates, id strin
 	if !ok || c.What != what {
 		return nil
 	}
-	if _, err := t.exec(`INSERT INTO creations (request, object_id, created_at, retry) VALUES (?, ?, ?, 0)
-		ON CONFLICT (request, object_id) DO UPDATE SET created_at = excluded.created_at, retry = 0`,
-		hex.EncodeToString(c.Request[:]), id, ms(c.At)); err != nil {
+	if _, err := t.exec(`INSERT INTO creations (request, object_id, created_at, retry) VALUES (?, ?, ?, ?)
+		ON CONFLICT (request, object_id) DO UPDATE SET created_at = excluded.created_at, retry = excluded.retry`,
+		hex.EncodeToString(c.Request[:]), id, ms(c.At), c.Retry); err != nil {
 		return err
+	}
+	if c.Made != nil {
+		t.after = append(t.after, func() { c.Made.Store(true) })
 	}
 	_, err := t.exec(`DELETE FROM creations WHERE (request, object_id) IN
 		(SELECT request, object_id FROM creations WHERE created_at < ? ORDER BY created_at LIMIT 100)`, ms(c.At.Add(-keepCreations)))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,12 +207,23 @@ func testCreationsApart(t *testing.T, f *fixture) {
 		must(t, f.CreateLivestream(livestream.WithCreation(ctx, livestream.Creation{What: livestream.CreatesLivestream, At: at(i)}), l))
 		ids = append([]string{l.ID}, ids...)
 	}
-	for i, wanted := range append(ids, ids[0]) { // a fourth must share
+	// What a retry created has an owner, though it is the newest.
+	var made atomic.Bool
+	l := newLivestream(here, start)
+	must(t, f.CreateLivestream(livestream.WithCreation(ctx,
+		livestream.Creation{What: livestream.CreatesLivestream, Retry: 1, At: at(5), Made: &made}), l))
+	same(t, "made", made.Load(), true)
+	var again atomic.Bool
+	if err := f.CreateLivestream(livestream.WithCreation(ctx,
+		livestream.Creation{What: livestream.CreatesLivestream, Made: &again}), l); err == nil || again.Load() {
+		t.Errorf("the same livestream is created again: %v, made: %t", err, again.Load())
+	}
+	for i, wanted := range append(ids, l.ID) { // a fourth must share
 		id, err := f.Created(ctx, [32]byte{}, 1, at(0))
 		must(t, err)
 		same(t, fmt.Sprint("retry ", i), id, wanted)
 	}
 	id, err := f.Created(ctx, [32]byte{}, 2, at(0))
 	must(t, err)
-	same(t, "second retry", id, ids[0])
+	same(t, "second retry", id, l.ID)
 }
