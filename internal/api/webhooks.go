@@ -334,7 +334,7 @@ func replayWebhook(s *server, w http.ResponseWriter, rq *request) error {
 	if !h.Enabled {
 		return tell(input.ErrInvalid, "BAD_REQUEST: the webhook is disabled; enable it, then replay")
 	}
-	r, err := s.Store.Replay(rq.Context(), rq.Scope, h.ID, after)
+	r, err := s.Store.Replay(rq.Context(), rq.Scope, h.ID, after, livestream.MaxReplay)
 	if err != nil {
 		return orMissing(err, "webhook", h.ID)
 	}

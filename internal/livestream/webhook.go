@@ -152,7 +152,8 @@ type Replay struct {
 	More   bool  // events after UpTo were not looked at
 }
 
-// MaxReplay is how many deliveries one call of Replay queues.
+// MaxReplay is how many events one request for a replay looks at, and so the
+// most that it queues.
 const MaxReplay = 10_000
 
 // KeepEvents is how long events and the log of their deliveries are kept
@@ -183,10 +184,10 @@ type WebhookStore interface {
 	// Deliveries returns a page of a webhook's deliveries, newest event first, and
 	// how many there are. Bodies are left out.
 	Deliveries(ctx context.Context, s Scope, webhookID string, p Page) ([]Delivery, int, error)
-	// Replay queues the events after the cursor that the webhook wants, at most
-	// MaxReplay of them, whatever became of them before. What is open already is
-	// begun anew, so that everything arrives in order from the cursor on.
-	Replay(ctx context.Context, s Scope, webhookID string, after int64) (Replay, error)
+	// Replay queues what the webhook wants of the events after the cursor, of which
+	// it looks at limit at most, whatever became of them before. What is open
+	// already is begun anew, so that everything arrives in order from the cursor on.
+	Replay(ctx context.Context, s Scope, webhookID string, after int64, limit int) (Replay, error)
 
 	// AwaitDeliveries returns the ids of webhooks for which something was queued or
 	// changed since the last call, once there is one, or ctx's error. One

@@ -353,7 +353,7 @@ func TestReplay(t *testing.T) {
 		w.onAir(l) // 4
 		time.Sleep(time.Second)
 		before := r.all()
-		rp, err := w.store.Replay(context.Background(), here, h.ID, 1)
+		rp, err := w.store.Replay(context.Background(), here, h.ID, 1, livestream.MaxReplay)
 		must(t, err)
 		if rp != (livestream.Replay{Queued: 3, UpTo: 4}) {
 			t.Errorf("replay %+v", rp)

@@ -22,7 +22,7 @@ type place struct {
 // Replay reads the events in steps, outside of the writer, and queues each step
 // in a transaction of its own. It goes no further than the newest event of when
 // it began, so it ends.
-func (s *Store) Replay(ctx context.Context, sc livestream.Scope, webhookID string, after int64) (r livestream.Replay, err error) {
+func (s *Store) Replay(ctx context.Context, sc livestream.Scope, webhookID string, after int64, limit int) (r livestream.Replay, err error) {
 	r.UpTo = after
 	w, err := s.Webhook(ctx, sc, webhookID)
 	if err != nil {
@@ -33,8 +33,8 @@ func (s *Store) Replay(ctx context.Context, sc livestream.Scope, webhookID strin
 		func(row scanner) error { return row.Scan(&newest) }, sc.AccountID, sc.AppID); err != nil {
 		return r, err
 	}
-	for looked := 0; looked < livestream.MaxReplay; looked += replayStep {
-		step, err := s.replayStep(ctx, sc, r.UpTo, newest)
+	for looked := 0; looked < limit; looked += replayStep {
+		step, err := s.replayStep(ctx, sc, r.UpTo, newest, min(replayStep, limit-looked))
 		if err != nil {
 			return r, err
 		}
@@ -52,13 +52,13 @@ func (s *Store) Replay(ctx context.Context, sc livestream.Scope, webhookID strin
 	return r, nil
 }
 
-func (s *Store) replayStep(ctx context.Context, sc livestream.Scope, after, newest int64) (step []place, err error) {
+func (s *Store) replayStep(ctx context.Context, sc livestream.Scope, after, newest int64, limit int) (step []place, err error) {
 	err = s.snapshot(ctx, "read events to replay", func(db *sql.Tx) error {
 		step, err = collect(ctx, db, func(row scanner) (p place, err error) {
 			err = row.Scan(&p.seq, &p.event, &p.livestreamID)
 			return p, err
 		}, `SELECT seq, event, livestream_id FROM events WHERE account_id = ? AND app_id = ? AND seq > ? AND seq <= ?
-			ORDER BY seq LIMIT ?`, sc.AccountID, sc.AppID, after, newest, replayStep)
+			ORDER BY seq LIMIT ?`, sc.AccountID, sc.AppID, after, newest, limit)
 		return err
 	})
 	return step, err
