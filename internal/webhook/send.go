@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -29,7 +30,12 @@ func (e *Engine) send(ctx context.Context, w livestream.Webhook, id string, body
 	resp, err := e.post(ctx, w, id, body)
 	if err == nil {
 		a.Status = resp.StatusCode
-		a.Answer = readAnswer(resp.Body, mask)
+		if a.Status == http.StatusSwitchingProtocols {
+			// Its body is the bare connection, which heeds no deadline.
+			a.Error = "a receiver must answer with 2xx, not change the protocol"
+		} else {
+			a.Answer = readAnswer(resp.Body, mask)
+		}
 		resp.Body.Close()
 		asked = retryAfter(resp.Header.Get("Retry-After"), time.Now())
 	} else {
@@ -106,6 +112,10 @@ func reason(err error) string {
 			return "no answer in time: a try has " + tryTimeout.String() + ", half of it to connect"
 		}
 		err = u.Err
+	}
+	var dns *net.DNSError
+	if errors.As(err, &dns) { // without the address of the server that was asked
+		return "look-up of " + strings.ToValidUTF8(dns.Name[:min(len(dns.Name), answerKept/2)], "") + ": " + dns.Err
 	}
 	s := strings.ToValidUTF8(err.Error(), "")
 	return s[:min(len(s), answerKept)]

@@ -14,7 +14,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -274,6 +276,42 @@ func TestTry(t *testing.T) {
 	must(t, err)
 	if a.Status != 0 || !strings.Contains(a.Error, "refused") {
 		t.Errorf("attempt at a closed port: %+v", a)
+	}
+}
+
+// A receiver that switches protocols and then says nothing holds nothing up.
+func TestSwitchedProtocols(t *testing.T) {
+	w := newWorld(t, "", local())
+	w.start()
+	over := make(chan struct{})
+	h := w.hook(served(t, http.HandlerFunc(func(rw http.ResponseWriter, rq *http.Request) {
+		_, _ = io.Copy(io.Discard, rq.Body)
+		conn, _, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tea\r\n\r\n")
+		select { // until we hang up; not for ever, or the server could not be closed
+		case <-over:
+		case <-time.After(30 * time.Second):
+			t.Error("the connection is held")
+		}
+	})))
+	a, err := w.e.Try(t.Context(), h)
+	close(over)
+	must(t, err)
+	if a.Status != http.StatusSwitchingProtocols || a.Error == "" || a.Answer != "" {
+		t.Errorf("attempt %+v", a)
+	}
+}
+
+func TestReasonOfALookup(t *testing.T) {
+	err := &url.Error{Op: "Post", URL: "http://hooks.example/", Err: &net.OpError{Op: "dial", Net: "tcp",
+		Err: &net.DNSError{Err: "no such host", Name: "hooks.example", Server: "10.1.2.3:53", IsNotFound: true}}}
+	if got := reason(err); got != "look-up of hooks.example: no such host" {
+		t.Errorf("%q", got)
 	}
 }
 
