@@ -141,6 +141,15 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
+// clipPath shortens a path before it is sent back, so far that its end, where
+// the mistake mostly is, shows behind two long ids.
+func clipPath(path string) string {
+	if len(path) > 256 {
+		return strings.ToValidUTF8(path[:256], "") + "…"
+	}
+	return path
+}
+
 // entriesOf says err in the client's words: a told text, the faults, or a
 // sentence for the status. Nothing else of err leaves the server.
 func entriesOf(err error, status int, path, allow string) []errorEntry {
@@ -164,7 +173,7 @@ func entriesOf(err error, status int, path, allow string) []errorEntry {
 	case status == http.StatusUnauthorized, errors.Is(err, errForbidden):
 		return one(codeAuthentication, "Authentication error")
 	case errors.Is(err, errNoRoute):
-		return append(one(codeNoRoute, "Could not route to %s, perhaps your object identifier is invalid?", input.Clip(path)),
+		return append(one(codeNoRoute, "Could not route to %s, perhaps your object identifier is invalid?", clipPath(path)),
 			errorEntry{Code: codeNoURI, Message: "No route for that URI"})
 	case status == http.StatusMethodNotAllowed:
 		return one(status, "METHOD_NOT_ALLOWED: this path takes %s", allow)

@@ -201,6 +201,12 @@ func TestAnswers(t *testing.T) {
 		{"error unknown route", func(w *world) *httptest.ResponseRecorder {
 			return w.call("GET", base+"/liverstreams", "")
 		}},
+		{"error unknown route below long ids", func(w *world) *httptest.ResponseRecorder {
+			return w.call("GET", "/client/v4/accounts/0123456789abcdef0123456789abcdef/realtime/kit/0123456789abcdef0123456789abcdef/liverstreams", "")
+		}},
+		{"error unknown route without end", func(w *world) *httptest.ResponseRecorder {
+			return w.call("GET", base+"/"+strings.Repeat("x", 4000), "")
+		}},
 		{"error method", func(w *world) *httptest.ResponseRecorder {
 			return w.call("DELETE", base+"/livestreams", "")
 		}},

@@ -74,7 +74,7 @@ func (s *server) newToken(rq *request, body input.Object) (livestream.Token, err
 		body.Fault("scopes", "is needed: one or more of %s", groups())
 	}
 	if slices.ContainsFunc(k.Scopes, func(g string) bool { return !slices.Contains(auth.Groups(), g) }) {
-		body.Fault("scopes", "may hold %s alone", groups())
+		body.Fault("scopes", "may hold only %s", groups())
 	}
 	k.AppIDs, ok = body.Texts("app_ids", maxTokenApps)
 	if ok && len(k.AppIDs) == 0 {

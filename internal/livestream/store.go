@@ -22,7 +22,7 @@ var (
 	ErrNotStarted = errors.New("the meeting's livestream was not started")
 	ErrAlreadyOn  = errors.New("a livestream is already active for the meeting")
 	ErrNotActive  = errors.New("nothing is active")
-	ErrInactive   = errors.New("meeting is inactive")
+	ErrInactive   = errors.New("meeting is inactive: set its status to ACTIVE first")
 	ErrExists     = errors.New("already exists") // the id, or another value that must be unique
 	ErrOpen       = errors.New("livestream is on air: stop it first")
 	ErrLastToken  = errors.New("it is the account's last token in force that may manage tokens: make another one first")
