@@ -131,7 +131,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		if errors.As(err, &inFile) {
 			fmt.Fprintf(stderr, "tally: %s\n", oneLine(inFile))
 		} else {
-			fmt.Fprintf(stderr, "tally: %s; see %s\n", oneLine(err), helpFor(err))
+			fmt.Fprintf(stderr, "tally: %s; see %s\n", choices(oneLine(err)), helpFor(err))
 		}
 		return exitMisuse
 	}
@@ -170,6 +170,16 @@ func exitCode(err error, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "tally: %s\n", oneLine(err))
 	return exitFailed
+}
+
+// choices takes out of a parse error what only says that a flag may be absent,
+// and makes room between the values that it may have.
+func choices(text string) string {
+	before, list, ok := strings.Cut(text, "must be one of ")
+	if !ok {
+		return text
+	}
+	return before + "must be one of " + strings.ReplaceAll(strings.TrimPrefix(list, `"",`), `","`, `", "`)
 }
 
 // helpFor names the help text that tells more about a parse error.
