@@ -52,7 +52,8 @@ type WebhookTestCmd struct {
 // Help implements kong.HelpProvider.
 func (WebhookTestCmd) Help() string {
 	return `Sends a sample event now, signed like a real one and marked "test", and says how it was
-answered. Exit code 1 when that was no success.
+answered. Exit code 1 when that was no success. When it is taken, what waits for another
+try is sent at once.
 
 Example:
 
@@ -114,7 +115,12 @@ type WebhookDeliveriesCmd struct {
 
 // Help implements kong.HelpProvider.
 func (WebhookDeliveriesCmd) Help() string {
-	return "Example:\n\n  tally webhook deliveries 8f4f5061-0000-4000-8000-000000000000"
+	return `States: ready (sent at its next try), waiting (behind an earlier event of its livestream),
+delivered, failed (refused), given_up (tried for a day).
+
+Example:
+
+  tally webhook deliveries 8f4f5061-0000-4000-8000-000000000000`
 }
 
 // Run implements the command.
