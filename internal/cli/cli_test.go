@@ -21,6 +21,26 @@ func TestSecondsFromAnyType(t *testing.T) {
 	}
 }
 
+// TestFailedMeeting: who asks for a meeting's livestream that failed is told
+// where the reason is.
+func TestFailedMeeting(t *testing.T) {
+	status := ""
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"success":true,"data":{"id":"the-livestream","status":"` + status + `"}}`))
+	}))
+	t.Cleanup(srv.Close)
+	at := APIFlags{APIBase: srv.URL + "/client/v4", APIToken: "t", AccountID: "a", AppID: "b"}
+	for _, status = range []string{"LIVE", "ERRORED"} {
+		var out bytes.Buffer
+		if err := (&MeetingActiveCmd{Common: Common{APIFlags: at}, ID: "m"}).Run(t.Context(), &Streams{Out: &out, Err: &out}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(out.String(), "tally livestream show the-livestream"); got != (status == "ERRORED") {
+			t.Errorf("%s:\n%s", status, out.String())
+		}
+	}
+}
+
 func TestWatchURL(t *testing.T) {
 	l := Livestream{PlaybackURL: "https://live.example.com/hls/abc/index.m3u8"}
 	if got := l.WatchURL(); got != "https://live.example.com/watch/abc" {

@@ -176,7 +176,8 @@ type MeetingActiveCmd struct {
 
 // Help implements kong.HelpProvider.
 func (MeetingActiveCmd) Help() string {
-	return `Shows the livestream that the meeting has on air. Exit code 1 when it has none.
+	return `Shows the livestream of a meeting that was started: it awaits its encoder, is on air, or
+has failed and was not stopped yet. Exit code 1 when there is none.
 
 Example:
 
@@ -187,6 +188,9 @@ Example:
 func (c *MeetingActiveCmd) Run(ctx context.Context, s *Streams) error {
 	return answer(ctx, s, c.Common, below(http.MethodGet, meetingPath(c.ID, "/active-livestream")+withTally, nil), func(l Livestream, _ Paging) error {
 		printLivestream(s, l)
+		if l.Status == "ERRORED" {
+			s.Printf("It failed. Why: tally livestream show %s\n", printable(l.ID))
+		}
 		return nil
 	})
 }
