@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -12,9 +14,11 @@ import (
 const (
 	// maxRefusals bounds a refusals at about 1 MB.
 	maxRefusals = 8192
-	// maxRefusedBody bounds what is read of a request that is refused before
-	// its handler would read it. What creates has some hundred bytes.
-	maxRefusedBody = 16 << 10
+	// maxRefusedBody and refusedBodyTime bound what is read of a request that is
+	// refused before its handler would read it, and how long that is waited for.
+	// What creates has some hundred bytes, which come with the header.
+	maxRefusedBody  = 16 << 10
+	refusedBodyTime = time.Second
 )
 
 // refusals knows the creations that this server refused with nothing done, so
@@ -85,6 +89,13 @@ func (s *server) refuseCreation(w *answer, r *http.Request) {
 	if _, ok := creations[e.path]; !ok {
 		return
 	}
+	// Not every ResponseWriter has deadlines; then the server's own must do.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedBodyTime))
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	request, ok := identify(w, r)
 	if !ok {
 		return

@@ -3,6 +3,9 @@ package api_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -89,6 +92,29 @@ func TestRefusedRetryOfWhatWasDone(t *testing.T) {
 	api.FillBuckets(w.h)
 	if again, _ := w.retried("2", path, body); again != lost {
 		t.Errorf("the second retry is answered with %q, want %q", again, lost)
+	}
+}
+
+// TestRefusedBodyThatNeverComes: who may not ask is not waited for.
+func TestRefusedBodyThatNeverComes(t *testing.T) {
+	w := newWorld(t)
+	w.limit(0, 1)
+	srv := httptest.NewServer(w.h)
+	t.Cleanup(srv.Close)
+	begun := time.Now()
+	for _, want := range []string{"HTTP/1.1 401", "HTTP/1.1 429"} {
+		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+		must(t, err)
+		defer conn.Close()
+		_, err = io.WriteString(conn, "POST "+base+"/livestreams HTTP/1.1\r\nHost: tally\r\nContent-Length: 9\r\nConnection: close\r\n\r\n{")
+		must(t, err)
+		answer := make([]byte, len(want))
+		if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != want {
+			t.Errorf("%q, %v; want %s", answer, err, want)
+		}
+	}
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("took %v", took)
 	}
 }
 
