@@ -61,6 +61,9 @@ func (m *mover) createMeeting(ctx context.Context, at *importedMeeting, there ma
 		_, err := m.here.do(ctx, http.MethodPost, "meetings", body, nil)
 		if err == nil {
 			at.State = stateCreated
+			if recording, _ := body["recording_config"].(map[string]any); recording["storage_config"] != nil {
+				at.note("its recording storage came without its secrets, which no answer shows: set them again")
+			}
 			return nil
 		}
 		name := refusedMember(err)
@@ -69,8 +72,13 @@ func (m *mover) createMeeting(ctx context.Context, at *importedMeeting, there ma
 			return fatal(err)
 		}
 		delete(body, name)
-		at.Note = strings.TrimPrefix(at.Note+"; without "+name+", which this server refuses", "; ")
+		at.note("without " + name + ", which this server refuses")
 	}
+}
+
+// note adds to what is to be known of a meeting.
+func (at *importedMeeting) note(text string) {
+	at.Note = strings.TrimPrefix(at.Note+"; "+text, "; ")
 }
 
 // refusedMember is the member of the body that a 400 names; "" for none.
@@ -91,7 +99,7 @@ func (m *mover) deactivate(ctx context.Context) error {
 			continue
 		}
 		if _, err := m.here.do(ctx, http.MethodPatch, meetingPath(at.ID, ""), map[string]any{"status": "INACTIVE"}, nil); err != nil {
-			at.Note = strings.TrimPrefix(at.Note+"; INACTIVE there, and still ACTIVE here", "; ")
+			at.note("INACTIVE there, and still ACTIVE here")
 			return err
 		}
 	}

@@ -301,9 +301,10 @@ func TestImportMeetings(t *testing.T) {
 	source := &service{t: t, shape: "array", meetings: map[string]map[string]any{
 		"m-whole":   {"id": "m-whole", "title": "Weekly", "status": "INACTIVE", "record_on_start": true, "ai_config": nil, "created_at": "x"},
 		"m-storage": {"id": "m-storage", "title": nil, "status": "ACTIVE", "recording_config": map[string]any{"storage_config": map[string]any{"type": "aws"}}},
+		"m-taken":   {"id": "m-taken", "status": "ACTIVE", "recording_config": map[string]any{"storage_config": map[string]any{"type": "gcs"}}},
 		"m-odd":     {"id": "m-odd", "title": "Odd", "status": "ACTIVE"},
 	}}
-	for i, meeting := range []string{"m-whole", "m-storage", "m-odd", "m-gone"} {
+	for i, meeting := range []string{"m-whole", "m-storage", "m-taken", "m-odd", "m-gone"} {
 		source.livestreams = append(source.livestreams, map[string]any{"id": fmt.Sprintf("old-%d", i), "name": "n", "meeting_id": meeting})
 	}
 	here := &service{t: t, shape: "tally"}
@@ -317,7 +318,7 @@ func TestImportMeetings(t *testing.T) {
 		calls = append(calls, call)
 		refused := ""
 		switch {
-		case strings.Contains(call, `"recording_config"`):
+		case strings.Contains(call, `"aws"`):
 			refused = "/recording_config/storage_config/access_key"
 		case strings.Contains(call, `"id":"m-odd"`):
 			refused = "/tally/id"
@@ -331,7 +332,7 @@ func TestImportMeetings(t *testing.T) {
 		return true
 	}
 	out, err := runImport(t, source, here, false)
-	if err == nil || err.Error() != "1 of 4 livestreams could not be created; the table says why" {
+	if err == nil || err.Error() != "1 of 5 livestreams could not be created; the table says why" {
 		t.Errorf("%v", err)
 	}
 	want := []string{
@@ -340,6 +341,8 @@ func TestImportMeetings(t *testing.T) {
 		`POST meetings {"recording_config":{"storage_config":{"type":"aws"}},"tally":{"id":"m-storage"}}`,
 		`POST meetings {"tally":{"id":"m-storage"}}`,
 		`POST livestreams {"name":"n","tally":{"meeting_id":"m-storage"}}`,
+		`POST meetings {"recording_config":{"storage_config":{"type":"gcs"}},"tally":{"id":"m-taken"}}`,
+		`POST livestreams {"name":"n","tally":{"meeting_id":"m-taken"}}`,
 		`POST meetings {"tally":{"id":"m-odd"},"title":"Odd"}`,
 		`POST meetings {"tally":{"id":"m-gone"}}`,
 		`POST livestreams {"name":"n","tally":{"meeting_id":"m-gone"}}`,
@@ -350,7 +353,8 @@ func TestImportMeetings(t *testing.T) {
 	}
 	for _, text := range []string{
 		"without recording_config, which this server refuses", "m-gone  (no title): created, the source does not know it any more",
-		"its meeting could not be created: the server answered 400: BAD_REQUEST: refused", "3 created", "1 failed",
+		"its meeting could not be created: the server answered 400: BAD_REQUEST: refused", "4 created", "1 failed",
+		"m-taken  (no title): created, its recording storage came without its secrets",
 	} {
 		if !strings.Contains(out, text) {
 			t.Errorf("no %q in\n%s", text, out)
