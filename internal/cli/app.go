@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -87,7 +88,7 @@ func (AppShowCmd) Help() string { return "Example:\n\n  tally app show" }
 
 // Run implements the command.
 func (c *AppShowCmd) Run(ctx context.Context, s *Streams) error {
-	c.AppID = cmpOr(c.ID, c.AppID)
+	c.AppID = cmp.Or(c.ID, c.AppID)
 	return answer(ctx, s, c.Common, theApp(http.MethodGet, nil), printApp(s))
 }
 
@@ -126,7 +127,7 @@ func (c *AppSetCmd) Run(ctx context.Context, s *Streams) error {
 	if len(body) == 0 {
 		return Usagef("nothing to change: give --name or --wire")
 	}
-	c.AppID = cmpOr(c.ID, c.AppID)
+	c.AppID = cmp.Or(c.ID, c.AppID)
 	return answer(ctx, s, c.Common, theApp(http.MethodPatch, body), printApp(s))
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,18 +12,12 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"tally/internal/livestream"
 )
 
-// Vars are what tags of commands refer to.
-var Vars = kong.Vars{"events": strings.Join(eventNames, ",")}
-
-// eventNames are the events that a webhook may ask for (contract 5.6, and
-// Tally's own livestreaming.healthUpdate).
-var eventNames = []string{
-	"livestreaming.statusUpdate", "livestreaming.healthUpdate",
-	"meeting.started", "meeting.ended", "meeting.participantJoined", "meeting.participantLeft",
-	"meeting.chatSynced", "recording.statusUpdate", "meeting.transcript", "meeting.summary",
-}
+// Vars are what tags of commands refer to: the events that a webhook may ask for.
+var Vars = kong.Vars{"events": strings.Join(livestream.EventNames, ",")}
 
 // An attempt is what came of sending an event once.
 type attempt struct {
@@ -38,7 +33,7 @@ func (a *attempt) text() string {
 	case a == nil:
 		return "not tried"
 	case a.Status == 0:
-		return cmpOr(a.Error, "no answer")
+		return cmp.Or(a.Error, "no answer")
 	}
 	return fmt.Sprintf("%d %s", a.Status, http.StatusText(a.Status))
 }

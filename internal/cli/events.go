@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -102,7 +103,7 @@ func (c *EventsCmd) page(ctx context.Context, s *Streams, api *Client, after int
 			s.Printf("%s\n", raw)
 			continue
 		}
-		text := cmpOr(e.Health, e.Status)
+		text := cmp.Or(e.Health, e.Status)
 		if e.ErrMessage != "" {
 			text += "  " + e.ErrMessage
 		}

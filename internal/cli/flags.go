@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -81,10 +82,10 @@ func (f APIFlags) resolve(needed string, enough func(Credentials) bool) (*Client
 	if c.APIToken == "" && c.APIBase != "" && !sameServer(c.APIBase, local.APIBase) {
 		return nil, fmt.Errorf("--api-base is not the server of %s, whose token is for that one alone: give %s", CredentialsFile(f.DataDir), needed)
 	}
-	c.APIBase = cmpOr(c.APIBase, local.APIBase)
-	c.AccountID = cmpOr(c.AccountID, local.AccountID)
-	c.AppID = cmpOr(c.AppID, local.AppID)
-	c.APIToken = cmpOr(c.APIToken, local.APIToken)
+	c.APIBase = cmp.Or(c.APIBase, local.APIBase)
+	c.AccountID = cmp.Or(c.AccountID, local.AccountID)
+	c.AppID = cmp.Or(c.AppID, local.AppID)
+	c.APIToken = cmp.Or(c.APIToken, local.APIToken)
 	return NewClient(c)
 }
 
@@ -104,13 +105,6 @@ func sameServer(a, b string) bool {
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // A call is one request and where it goes.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -171,7 +172,7 @@ func (a importAccount) print(s *Streams) error {
 	}
 	for _, m := range a.Meetings {
 		if m.Note != "" || m.State != stateSkipped {
-			s.Printf("meeting %s  %s: %s%s\n", m.ID, cmpOr(printable(m.Title), "(no title)"), m.State, note(m.Note))
+			s.Printf("meeting %s  %s: %s%s\n", m.ID, cmp.Or(printable(m.Title), "(no title)"), m.State, note(m.Note))
 		}
 	}
 	for _, state := range []string{stateCreated, statePlanned, stateSkipped, stateFailed, stateNotDone} {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -103,7 +104,7 @@ func (c *LivestreamShowCmd) Run(ctx context.Context, s *Streams) error {
 
 // printLivestream prints one livestream in full.
 func printLivestream(s *Streams, l Livestream) {
-	s.Printf("%s  %s\n", l.Status, cmpOr(printable(l.Name), "(no name)"))
+	s.Printf("%s  %s\n", l.Status, cmp.Or(printable(l.Name), "(no name)"))
 	s.field("id", l.ID)
 	if l.MeetingID != "" {
 		s.field("meeting", l.MeetingID)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -197,7 +198,7 @@ func (c *MeetingActiveCmd) Run(ctx context.Context, s *Streams) error {
 
 func printMeeting(s *Streams) func(Meeting, Paging) error {
 	return func(m Meeting, _ Paging) error {
-		s.Printf("%s  %s\n", m.Status, cmpOr(printable(m.Title), "(no title)"))
+		s.Printf("%s  %s\n", m.Status, cmp.Or(printable(m.Title), "(no title)"))
 		s.field("id", m.ID)
 		s.field("records", yesNo(m.RecordOnStart))
 		s.field("goes live", yesNo(m.LiveStreamOnStart))

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -104,7 +105,7 @@ func (c *MirrorCmd) target() (pattern, there, here string, err error) {
 	case len(c.Read) == 2:
 		id = c.Read[1]
 	}
-	there, here = cmpOr(c.IDThere, id), cmpOr(c.IDHere, id)
+	there, here = cmp.Or(c.IDThere, id), cmp.Or(c.IDHere, id)
 	if strings.Contains(pattern, "{id}") && (there == "" || here == "") {
 		return "", "", "", Usagef("%s needs an id: give it behind the name, or --id-there and --id-here", c.Read[0])
 	}
@@ -166,7 +167,7 @@ func (m mirrored) table(s *Streams) {
 		if d.Kind != shape.Value {
 			ofShape++
 		}
-		rows = append(rows, []string{cmpOr(d.Path, "(answer)"), string(d.Kind), d.There, d.Here})
+		rows = append(rows, []string{cmp.Or(d.Path, "(answer)"), string(d.Kind), d.There, d.Here})
 	}
 	s.table("PATH|DIFFERS IN|THERE|HERE", rows)
 	s.Printf("%d of shape, %d of value\n", ofShape, len(rows)-ofShape)

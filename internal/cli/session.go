@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -36,7 +37,7 @@ func (c *SessionListCmd) Run(ctx context.Context, s *Streams) error {
 			}
 			peak := "-"
 			if v.Tally != nil {
-				state = cmpOr(v.Tally.Health, state)
+				state = cmp.Or(v.Tally.Health, state)
 				peak = strconv.Itoa(v.Tally.PeakViewers)
 			}
 			rows = append(rows, []string{v.ID, state, when(v.InvokedTime), when(v.StoppedTime),
@@ -81,7 +82,7 @@ func (SessionEventsCmd) Help() string {
 // Run implements the command.
 func (c *SessionEventsCmd) Run(ctx context.Context, s *Streams) error {
 	get := below(http.MethodGet, fmt.Sprintf("livestreams/sessions/%s/events?per_page=100&page_no=%d", url.PathEscape(c.ID), c.Page), nil)
-	type event struct {
+	type transition struct {
 		At      *time.Time `json:"at"`
 		Event   string     `json:"event"`
 		From    string     `json:"from"`
@@ -91,7 +92,7 @@ func (c *SessionEventsCmd) Run(ctx context.Context, s *Streams) error {
 		Encoder string     `json:"encoder"`
 		Detail  string     `json:"detail"`
 	}
-	return answer(ctx, s, c.Common, get, func(events []event, p Paging) error {
+	return answer(ctx, s, c.Common, get, func(events []transition, p Paging) error {
 		var rows [][]string
 		for _, e := range events {
 			rows = append(rows, []string{when(e.At), e.Event, e.From, e.To, strconv.FormatInt(e.Epoch, 10), e.Remote, e.Encoder, e.Detail})
@@ -115,7 +116,7 @@ func printSession(s *Streams, v Session) {
 		}
 		s.field("peak viewers", strconv.Itoa(t.PeakViewers))
 		if t.Encoder != "" || t.Remote != "" {
-			s.field("encoder", cmpOr(t.Encoder, "unnamed")+" at "+cmpOr(t.Remote, "an unknown address"))
+			s.field("encoder", cmp.Or(t.Encoder, "unnamed")+" at "+cmp.Or(t.Remote, "an unknown address"))
 		}
 		if t.Health == "reconnecting" || t.Health == "awaiting" {
 			s.field("ends", whenExactly(t.Deadline)+" unless the encoder comes")

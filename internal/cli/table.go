@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ func (s *Streams) table(titles string, rows [][]string) error {
 	fmt.Fprintln(w, strings.Join(strings.Split(titles, "|"), "\t"))
 	for _, row := range rows {
 		for i, cell := range row {
-			row[i] = cmpOr(printable(cell), "-")
+			row[i] = cmp.Or(printable(cell), "-")
 		}
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
@@ -40,7 +41,7 @@ func (s *Streams) list(titles string, rows [][]string, p Paging, none string) er
 
 // field prints one line of an object: "  name   value".
 func (s *Streams) field(name, value string) {
-	s.Printf("  %-12s %s\n", name, cmpOr(printable(value), "-"))
+	s.Printf("  %-12s %s\n", name, cmp.Or(printable(value), "-"))
 }
 
 // when is a time for people: local, to the second; a dash for what has not

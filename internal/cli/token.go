@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -137,7 +138,7 @@ func (c *TokenListCmd) Run(ctx context.Context, s *Streams) error {
 	})
 }
 
-func (t Token) apps() string { return cmpOr(strings.Join(t.AppIDs, ", "), "all") }
+func (t Token) apps() string { return cmp.Or(strings.Join(t.AppIDs, ", "), "all") }
 
 // TokenShowCmd is `tally token show`.
 type TokenShowCmd struct {
