@@ -223,7 +223,7 @@ func stopLivestream(s *server, w http.ResponseWriter, rq *request) error {
 // A retry that finds what was closed a moment ago finds its own work done.
 func (s *server) stop(w http.ResponseWriter, rq *request, rec livestream.Record, none error) error {
 	now, err := s.Control.Stop(rq.Context(), rec.Livestream.ID)
-	closed := now.Session.ID != "" && !now.Session.Phase.Open() && s.Now().Sub(now.Session.UpdatedAt) < retryWindow
+	closed := now.Session.ID != "" && !now.Session.Phase.Open() && s.Now().Sub(now.Session.UpdatedAt) < livestream.RetryWindow
 	switch {
 	case err != nil && closed && retryCount(rq.Request) > 0 &&
 		(errors.Is(err, livestream.ErrNotActive) || errors.Is(err, livestream.ErrTransition)):

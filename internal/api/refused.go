@@ -71,7 +71,7 @@ func (f *refusals) original(request [32]byte, retry uint64, now time.Time) bool 
 	defer f.mu.Unlock()
 	this := attempt{request, retry}
 	r := f.expects[this]
-	fresh := r.clients > 0 && now.Sub(r.at) <= retryWindow
+	fresh := r.clients > 0 && now.Sub(r.at) <= livestream.RetryWindow
 	if r.clients--; r.clients > 0 && fresh {
 		f.expects[this] = r
 	} else {

@@ -11,16 +11,11 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"tally/internal/api/input"
 	"tally/internal/auth"
 	"tally/internal/livestream"
 )
-
-// retryWindow is how long after a create its retry is answered with the same
-// object (docs/decisions/0004). The store keeps that long what it needs.
-const retryWindow = 2 * time.Minute
 
 // A creation is what one route creates, and how the object of that id is
 // answered as if it were new. again returns livestream.ErrNotFound when the
@@ -73,7 +68,7 @@ func (s *server) do(w http.ResponseWriter, rq *request, rt route) error {
 		return err
 	}
 	again := func() error {
-		id, err := s.Store.Created(first.Context(), request, int(retry), s.Now().Add(-retryWindow))
+		id, err := s.Store.Created(first.Context(), request, int(retry), s.Now().Add(-livestream.RetryWindow))
 		if err != nil {
 			return err
 		}

@@ -173,6 +173,11 @@ type UsageKind string
 
 const ViewerTime UsageKind = "viewer"
 
+// RetryWindow is how long after a request its retry finds what it created, and
+// so how long that is kept (docs/decisions/0004). The official clients retry
+// within seconds; after a restart of the server, within the time that one takes.
+const RetryWindow = 2 * time.Minute
+
 // A Creation is the request on whose behalf something is created. It travels in
 // the context, because on its way from the API to the transaction that creates
 // it passes others, such as the ingest manager, that it does not concern.

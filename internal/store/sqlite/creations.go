@@ -8,11 +8,6 @@ import (
 	"tally/internal/livestream"
 )
 
-// keepCreations is how long a retry finds what the first request created. The
-// official clients retry within seconds; after a restart of the server, within
-// the time that one takes.
-const keepCreations = 2 * time.Minute
-
 // noteCreation notes that the request in ctx, if there is one and it is about
 // objects of this kind, created the object id. What is too old goes: it is the
 // creations that make rows, so nothing grows while there are none.
@@ -30,7 +25,7 @@ func (t *tx) noteCreation(ctx context.Context, what livestream.Creates, id strin
 		t.after = append(t.after, func() { c.Made.Store(true) })
 	}
 	_, err := t.exec(`DELETE FROM creations WHERE (request, object_id) IN
-		(SELECT request, object_id FROM creations WHERE created_at < ? ORDER BY created_at LIMIT 100)`, ms(c.At.Add(-keepCreations)))
+		(SELECT request, object_id FROM creations WHERE created_at < ? ORDER BY created_at LIMIT 100)`, ms(c.At.Add(-livestream.RetryWindow)))
 	return err
 }
 
