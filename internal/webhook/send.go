@@ -117,8 +117,8 @@ func reason(err error) string {
 	if errors.As(err, &dns) { // without the address of the server that was asked
 		return "look-up of " + strings.ToValidUTF8(dns.Name[:min(len(dns.Name), answerKept/2)], "") + ": " + dns.Err
 	}
-	s := strings.ToValidUTF8(err.Error(), "")
-	return s[:min(len(s), answerKept)]
+	s := err.Error()
+	return strings.ToValidUTF8(s[:min(len(s), answerKept)], "")
 }
 
 // retryAfter reads the header: seconds or a date (RFC 9110 section 10.2.3).
