@@ -297,11 +297,16 @@ func (s *server) close() {
 	s.log.Info("stopped")
 }
 
+// writeTimeout ends a request whose answer nobody reads. The longest of the API
+// waits for its turn to try a webhook.
+const writeTimeout = 2 * time.Minute
+
 // serveHTTP answers ln with h until shutdown.
 func (s *server) serveHTTP(g *errgroup.Group, ctx context.Context, name string, ln net.Listener, h http.Handler) {
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
+		WriteTimeout:      writeTimeout, // handlers that wait or take long set their own
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
