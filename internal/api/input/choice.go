@@ -20,6 +20,16 @@ func (o Object) Choice(name string, words ...string) (word string, ok bool) {
 	return word, true
 }
 
+// Choice reads one of some words; "" when it is absent or empty.
+func (p *Query) Choice(name string, words ...string) string {
+	v := p.one(name)
+	if v != "" && !slices.Contains(words, v) {
+		p.fault("%q must be %s", name, oneOf(words))
+		return ""
+	}
+	return v
+}
+
 // oneOf is a list of words for a sentence.
 func oneOf(words []string) string {
 	last := len(words) - 1

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"tally/internal/livestream"
 )
@@ -173,4 +175,16 @@ func parseTime(text string) (time.Time, error) {
 		}
 	}
 	return time.Parse(time.RFC3339, string(b))
+}
+
+// Search reads a text to look for; "" looks for nothing.
+func (p *Query) Search(name string) string {
+	v := p.one(name)
+	switch n := utf8.RuneCountInString(v); {
+	case n > maxName:
+		p.fault("%q has %d characters, the limit is %d", name, n, maxName)
+	case !utf8.ValidString(v), strings.ContainsFunc(v, unicode.IsControl):
+		p.fault("%q must be UTF-8 without control characters", name)
+	}
+	return v
 }

@@ -1,12 +1,9 @@
 package input
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 )
 
 const (
@@ -99,26 +96,4 @@ func wholeSecond(t time.Time, end bool) time.Time {
 		return t.Add(time.Second - time.Millisecond)
 	}
 	return t
-}
-
-// Choice reads one of some words; "" when it is absent or empty.
-func (p *Query) Choice(name string, words ...string) string {
-	v := p.one(name)
-	if v != "" && !slices.Contains(words, v) {
-		p.fault("%q must be %s", name, strings.Join(words, " or "))
-		return ""
-	}
-	return v
-}
-
-// Search reads a text to look for; "" looks for nothing.
-func (p *Query) Search(name string) string {
-	v := p.one(name)
-	switch n := utf8.RuneCountInString(v); {
-	case n > maxName:
-		p.fault("%q has %d characters, the limit is %d", name, n, maxName)
-	case !utf8.ValidString(v), strings.ContainsFunc(v, unicode.IsControl):
-		p.fault("%q must be UTF-8 without control characters", name)
-	}
-	return v
 }
