@@ -301,12 +301,23 @@ func (s *server) close() {
 // waits for its turn to try a webhook.
 const writeTimeout = 2 * time.Minute
 
+// timely gives each answer its writeTimeout, but those below /hls/: playback
+// gives its own when it begins to write, and one more per request shows there.
+func timely(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, mediaPrefix) {
+			// An error means that the connection is gone, or has no deadlines.
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 // serveHTTP answers ln with h until shutdown.
 func (s *server) serveHTTP(g *errgroup.Group, ctx context.Context, name string, ln net.Listener, h http.Handler) {
 	srv := &http.Server{
-		Handler:           h,
+		Handler:           timely(h),
 		ReadHeaderTimeout: 5 * time.Second,
-		WriteTimeout:      writeTimeout, // handlers that wait or take long set their own
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },

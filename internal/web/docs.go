@@ -51,19 +51,37 @@ func (m made) serve(w http.ResponseWriter, r *http.Request) {
 	write(w, r, body)
 }
 
-// document makes /openapi.json and /docs from the contract, once.
-func (h *Handler) document(contract []byte) error {
+// documents are what is made from the contract.
+type documents struct {
+	contract made // /openapi.json
+	page     made // /docs
+}
+
+// documentation answers /docs and /openapi.json.
+func (h *Handler) documentation(w http.ResponseWriter, r *http.Request) {
+	d, err := h.document()
+	switch {
+	case err != nil: // the binary was built from a damaged tree
+		h.fault(w, r, err)
+	case r.URL.Path == "/docs":
+		w.Header().Set("Content-Security-Policy", unframed)
+		d.page.serve(w, r)
+	default:
+		d.contract.serve(w, r)
+	}
+}
+
+// makeDocuments takes some 100 ms.
+func (h *Handler) makeDocuments(contract []byte) (documents, error) {
 	d, err := apidocs.Parse(contract)
 	if err != nil {
-		return err
+		return documents{}, err
 	}
 	var page bytes.Buffer
 	if err := h.pages.ExecuteTemplate(&page, "docs.html", docsView{view{Root: "./", assets: h.assets}, d}); err != nil {
-		return err
+		return documents{}, err
 	}
-	h.contract = newMade("application/json", d.JSON)
-	h.docs = newMade("text/html; charset=utf-8", page.Bytes())
-	return nil
+	return documents{newMade("application/json", d.JSON), newMade("text/html; charset=utf-8", page.Bytes())}, nil
 }
 
 // A docsView is what docs.html sees.

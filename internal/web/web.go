@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"tally/internal/livestream"
@@ -46,8 +47,7 @@ type Handler struct {
 	log      *slog.Logger
 	assets   assets
 	pages    *template.Template
-	contract made // /openapi.json
-	docs     made // /docs
+	document func() (documents, error) // made when first asked for: most servers never are
 }
 
 // New returns the handler. An error means that the binary was built from a
@@ -65,7 +65,8 @@ func New(c Config) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{records: c.Records, log: c.Log, assets: a, pages: pages}
-	return h, h.document(c.Contract)
+	h.document = sync.OnceValues(func() (documents, error) { return h.makeDocuments(c.Contract) })
+	return h, nil
 }
 
 const (
@@ -98,11 +99,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/":
 		h.page(w, r, http.StatusOK, "index.html", view{Root: "./"}, unframed)
-	case "/docs":
-		hdr.Set("Content-Security-Policy", unframed)
-		h.docs.serve(w, r)
-	case "/openapi.json":
-		h.contract.serve(w, r)
+	case "/docs", "/openapi.json":
+		h.documentation(w, r)
 	default:
 		h.notFound(w, r)
 	}
