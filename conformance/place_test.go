@@ -211,6 +211,5 @@ func (p *place) count(rec livestream.Record, ingest, viewed time.Duration) {
 	p.t.Helper()
 	p.now = p.now.Add(ingest)
 	must(p.t, p.store.Checkpoint(p.t.Context(), []livestream.Checkpoint{{LivestreamID: rec.Livestream.ID, SessionID: rec.Session.ID,
-		Epoch: rec.Session.Epoch, At: p.now, LastMediaAt: p.now, Ingest: ingest, RunID: rec.Livestream.Run.ID}},
-		[]livestream.UsageWindow{{SessionID: rec.Session.ID, Kind: livestream.ViewerTime, Node: "n", Incarnation: "i", Window: 1, Amount: viewed}}))
+		Epoch: rec.Session.Epoch, At: p.now, LastMediaAt: p.now, Ingest: ingest, RunID: rec.Livestream.Run.ID}}, []livestream.UsageWindow{{SessionID: rec.Session.ID, Kind: livestream.ByMedia, Node: "n", Incarnation: "i", Window: 1, Amount: viewed}}, nil))
 }

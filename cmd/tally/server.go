@@ -270,7 +270,7 @@ func (s *server) shutdown(stopTelling, stopServing context.CancelFunc) {
 		}
 	}
 	// What was delivered after the manager wrote its last figures.
-	if err := s.store.Checkpoint(ctx, nil, s.counter.Windows()); err != nil {
+	if err := s.store.Checkpoint(ctx, nil, s.counter.Windows(), nil); err != nil {
 		s.log.Error("the last viewer seconds could not be written", "err", err)
 	}
 	stopServing()

@@ -158,7 +158,7 @@ func TestAnalyticsOfWhatIsOnAir(t *testing.T) {
 	for _, ingest := range []time.Duration{time.Second, 1500 * time.Millisecond, 70 * time.Second} {
 		w.now = w.now.Add(ingest)
 		must(t, w.store.Checkpoint(t.Context(), []livestream.Checkpoint{{LivestreamID: id, SessionID: rec.Session.ID,
-			Epoch: rec.Session.Epoch, At: w.now, LastMediaAt: w.now, Ingest: ingest, RunID: rec.Livestream.Run.ID}}, nil))
+			Epoch: rec.Session.Epoch, At: w.now, LastMediaAt: w.now, Ingest: ingest, RunID: rec.Livestream.Run.ID}}, nil, nil))
 		want := fmt.Sprint("1 ", int64(ingest.Seconds()+0.5), " 0")
 		if got := ask(""); got != want {
 			t.Errorf("with %s received: %s, want %s", ingest, got, want)

@@ -169,8 +169,8 @@ func (w *world) live(id string, ingest, viewed time.Duration) livestream.Record 
 		LivestreamID: id, SessionID: rec.Session.ID, Epoch: rec.Session.Epoch, At: w.now, LastMediaAt: w.now,
 		Ingest: ingest, RunID: rec.Livestream.Run.ID,
 	}}, []livestream.UsageWindow{{
-		SessionID: rec.Session.ID, Kind: livestream.ViewerTime, Node: "n", Incarnation: "i", Window: 1, Amount: viewed,
-	}}))
+		SessionID: rec.Session.ID, Kind: livestream.ByMedia, Node: "n", Incarnation: "i", Window: 1, Amount: viewed,
+	}}, nil))
 	return w.record(id)
 }
 

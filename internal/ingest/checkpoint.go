@@ -53,7 +53,7 @@ func (m *Manager) checkpoint(ctx context.Context, sessions []*session, usage Usa
 	if len(cs) == 0 && len(ws) == 0 {
 		return
 	}
-	if err := m.store.Checkpoint(ctx, cs, ws); err != nil {
+	if err := m.store.Checkpoint(ctx, cs, ws, nil); err != nil {
 		if errors.Is(err, context.Canceled) {
 			return // Shutdown has written the last figures and ended the loop
 		}

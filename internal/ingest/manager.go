@@ -14,7 +14,7 @@ import (
 // A Store is what the manager needs of livestream.Store.
 type Store interface {
 	Advance(ctx context.Context, livestreamID string, e livestream.Event) (livestream.Record, error)
-	Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws []livestream.UsageWindow) error
+	Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws []livestream.UsageWindow, vs []livestream.Viewing) error
 	OpenRecords(ctx context.Context) ([]livestream.Record, error)
 	RecordByKey(ctx context.Context, key secret.String) (livestream.Record, error)
 }

@@ -613,11 +613,11 @@ func (f *flaky) Advance(ctx context.Context, id string, e livestream.Event) (liv
 	}
 	return f.Store.Advance(ctx, id, e)
 }
-func (f *flaky) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws []livestream.UsageWindow) error {
+func (f *flaky) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws []livestream.UsageWindow, vs []livestream.Viewing) error {
 	if err := f.err(); err != nil {
 		return err
 	}
-	return f.Store.Checkpoint(ctx, cs, ws)
+	return f.Store.Checkpoint(ctx, cs, ws, vs)
 }
 
 // TestStoreAway: what happened while the store could not write is written when it can.

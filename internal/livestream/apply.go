@@ -53,6 +53,9 @@ type Event struct {
 	// last checkpointed.
 	LastMediaAt time.Time
 	Ingest      time.Duration
+	Bytes       int64  // as Session.Bytes
+	Media       string // as Session.Media; "" when nothing new is known
+	Keyframe    time.Duration
 
 	Reason  Reason        // Fail; Lose while nothing is playable
 	NewID   string        // Publish, Start: the id of a session, should one begin
@@ -78,6 +81,12 @@ type Fact struct {
 	Remote    string
 	Encoder   string
 	Detail    string // cause in words: the err_message where there is one; what a start waits for
+
+	// What was known at that time; zero where it was not.
+	Bytes    int64         // media received by the session
+	Ingest   time.Duration // ingest seconds of the session
+	Media    string        // what the encoder sends, as Session.Media
+	Keyframe time.Duration // between keyframes, as Session.Keyframe
 }
 
 // next holds every move a session may make; what is absent is refused. A

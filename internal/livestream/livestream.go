@@ -190,6 +190,14 @@ type Session struct {
 
 	Ingest time.Duration // received media, design section 4
 	Viewed time.Duration // summed over viewers
+	// Of Viewed, what rests on beacons and on presence at the playlist; the rest
+	// rests on media delivered.
+	ViewedByBeacon, ViewedByPlaylist time.Duration
+
+	Bytes    int64         // media received, as of the last checkpoint
+	Media    string        // what the encoder sends, in words: "H.264 High 1280x720 30 fps, AAC-LC 48 kHz stereo"; "" until known
+	Keyframe time.Duration // between keyframes, as measured of late; 0 until known
+	Warnings string        // what the encoder should change: lines "CODE: sentence"; "" when it is well
 
 	Viewers     int // watching now, as of the last checkpoint; 0 once closed
 	PeakViewers int // the most that watched at once

@@ -148,6 +148,48 @@ type Checkpoint struct {
 	MSNMark           int64
 	DiscontinuityMark int64
 	LongestGOP        time.Duration
+
+	Bytes    int64         // media received, payload of audio and video messages
+	Media    string        // Session.Media; "" when nothing new is known
+	Keyframe time.Duration // Session.Keyframe; 0 when nothing new is known
+	Warnings string        // Session.Warnings, as they are now
+	// Intervals began or ended since the last checkpoint that was written. Each
+	// replaces what is stored of the same (SessionID, Epoch, Number).
+	Intervals []Interval
+	// Facts are lines for the timeline that are no transition: what the encoder
+	// sends, a warning that begins or ends. One that is there already (the same
+	// session, time, kind and detail) is not written twice.
+	Facts []Fact
+}
+
+// An Interval is one stretch of media that arrived without a gap of more than
+// 2 s: what ingest seconds are the sum of (design section 4).
+type Interval struct {
+	SessionID string
+	Epoch     int64         // of the publish
+	Number    int64         // counts from 1 within the publish
+	From, To  time.Time     // labels: arrival of the first and of the last message; To is zero while it goes on
+	Length    time.Duration // by the monotonic clock; 0 while it goes on
+}
+
+// A Viewing is what one node counted of one viewer in one session, in totals
+// since the node started. Its key is (SessionID, Viewer, Node, Incarnation);
+// writing one again replaces it and no figure decreases. A viewer that outlived
+// a restart has several.
+type Viewing struct {
+	SessionID   string
+	Viewer      string // 16 lower-case hex digits: the random bits of its id, so that a row opens no playlist
+	Node        string
+	Incarnation string
+
+	First, Last time.Time // evidence, wall time
+	// What was counted, by the evidence it rests on. Their sums over all viewers
+	// are the sums of the windows, once everybody has left.
+	Beacon, Media, Playlist time.Duration
+
+	Bytes      int64  // media delivered to it by this node; a cache in front delivers more
+	Renditions uint64 // bit n: it was given media of rendition n
+	Left       bool   // no evidence for the presence time, or the session is over
 }
 
 // A UsageWindow is what one node counted for one session in one short stretch
@@ -156,7 +198,7 @@ type Checkpoint struct {
 // sessions too: the last one is written after the end.
 type UsageWindow struct {
 	SessionID   string
-	Kind        UsageKind
+	Kind        UsageKind // by which evidence
 	Node        string
 	Incarnation string        // changes with every start of the node
 	Window      int64         // rises within an incarnation
@@ -168,10 +210,15 @@ type UsageWindow struct {
 	PeakViewers int
 }
 
-// A UsageKind says what a window counts.
+// A UsageKind says on which evidence viewer time rests (design section 4). A
+// window of each may bear the same number.
 type UsageKind string
 
-const ViewerTime UsageKind = "viewer"
+const (
+	ByBeacon   UsageKind = "beacon"   // the player told how long it played
+	ByMedia    UsageKind = "media"    // media that it was given
+	ByPlaylist UsageKind = "playlist" // it kept asking for the playlist
+)
 
 // RetryWindow is how long after a request its retry finds what it created, and
 // so how long that is kept (docs/decisions/0004). The official clients retry
@@ -227,10 +274,11 @@ type Store interface {
 	// and the record as it stands is returned with Apply's error.
 	Advance(ctx context.Context, livestreamID string, e Event) (Record, error)
 
-	// Checkpoint writes all checkpoints and windows in one transaction, not
-	// necessarily fsynced. Stale checkpoints (older epoch, closed session) are
-	// skipped silently.
-	Checkpoint(ctx context.Context, cs []Checkpoint, ws []UsageWindow) error
+	// Checkpoint writes all checkpoints, windows and viewings in one transaction,
+	// not necessarily fsynced. Stale checkpoints (older epoch, closed session) are
+	// skipped silently, but for their Intervals and Facts, which are written for
+	// any session that exists.
+	Checkpoint(ctx context.Context, cs []Checkpoint, ws []UsageWindow, vs []Viewing) error
 
 	CreateLivestream(ctx context.Context, l Livestream) error
 	// A deleted livestream is found by none of these. RecordByID, RecordByKey and RecordByPlaybackID return a livestream and

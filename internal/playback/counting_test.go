@@ -21,7 +21,7 @@ import (
 func (w *world) counted() (d time.Duration) {
 	ws := w.counter.Windows()
 	for _, x := range ws {
-		if x.SessionID != "session of "+runID || x.Kind != livestream.ViewerTime {
+		if x.SessionID != "session of "+runID || x.Kind != livestream.ByMedia {
 			w.t.Errorf("counted for %+v", x)
 		}
 		d += x.Amount

@@ -214,7 +214,7 @@ func (c *Counter) drain(s *session, seen audience) livestream.UsageWindow {
 	s.told = seen
 	c.window++
 	return livestream.UsageWindow{
-		SessionID: s.id, Kind: livestream.ViewerTime,
+		SessionID: s.id, Kind: livestream.ByMedia,
 		Node: c.node, Incarnation: c.incarnation, Window: c.window,
 		Amount: time.Duration(amount), Viewers: int(seen.now), PeakViewers: int(seen.peak),
 	}

@@ -174,11 +174,11 @@ func BenchmarkCheckpoint(b *testing.B) {
 							RunID: r.Livestream.Run.ID, PartTarget: 335 * time.Millisecond, MSNMark: i / 4, LongestGOP: 2 * time.Second,
 						}
 						if viewers {
-							ws = append(ws, livestream.UsageWindow{SessionID: r.Session.ID, Kind: livestream.ViewerTime,
+							ws = append(ws, livestream.UsageWindow{SessionID: r.Session.ID, Kind: livestream.ByMedia,
 								Node: "local", Incarnation: "0123456789ab", Window: i, Amount: time.Second})
 						}
 					}
-					if err := s.Checkpoint(ctx, cs, ws); err != nil {
+					if err := s.Checkpoint(ctx, cs, ws, nil); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -286,10 +286,10 @@ func BenchmarkWindowSize(b *testing.B) {
 		var ws []livestream.UsageWindow
 		for _, r := range all {
 			n++
-			ws = append(ws, livestream.UsageWindow{SessionID: r.Session.ID, Kind: livestream.ViewerTime,
+			ws = append(ws, livestream.UsageWindow{SessionID: r.Session.ID, Kind: livestream.ByMedia,
 				Node: "local", Incarnation: "0123456789ab", Window: n, Amount: 500 * time.Millisecond})
 		}
-		if err := s.Checkpoint(ctx, nil, ws); err != nil {
+		if err := s.Checkpoint(ctx, nil, ws, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -36,7 +36,7 @@ type runFigures struct {
 
 // Checkpoint survives the process's death when it returns; the machine's, as
 // soon as any later Advance or creation returned.
-func (s *Store) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws []livestream.UsageWindow) error {
+func (s *Store) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws []livestream.UsageWindow, vs []livestream.Viewing) error {
 	if len(cs) == 0 && len(ws) == 0 {
 		return nil
 	}
@@ -166,7 +166,7 @@ func (t *tx) addWindows(ws []livestream.UsageWindow, now time.Time) (viewed map[
 	viewed = make(map[string]watched, len(ws))
 	for i := range ws {
 		w := &ws[i]
-		if w.Kind != livestream.ViewerTime {
+		if w.Kind != livestream.ByMedia {
 			return nil, fmt.Errorf("usage window of the unknown kind %q", w.Kind)
 		}
 		v := viewed[w.SessionID]

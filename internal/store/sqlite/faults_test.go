@@ -227,8 +227,8 @@ func TestOldRowsAreDropped(t *testing.T) {
 	}
 	add := func(n int64) {
 		t.Helper()
-		w := livestream.UsageWindow{SessionID: r.Session.ID, Kind: livestream.ViewerTime, Node: "n", Incarnation: "i", Window: n, Amount: time.Second}
-		if err := s.Checkpoint(ctx, nil, []livestream.UsageWindow{w}); err != nil {
+		w := livestream.UsageWindow{SessionID: r.Session.ID, Kind: livestream.ByMedia, Node: "n", Incarnation: "i", Window: n, Amount: time.Second}
+		if err := s.Checkpoint(ctx, nil, []livestream.UsageWindow{w}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

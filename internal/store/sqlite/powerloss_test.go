@@ -100,7 +100,7 @@ func record(t *testing.T, random *rand.Rand) (tape, []promise) {
 		promises = append(promises, promise{r.length(), known[i]})
 		if k := known[random.IntN(i+1)]; k.Session.Phase.Open() {
 			if err := s.Checkpoint(ctx, []livestream.Checkpoint{{LivestreamID: k.Livestream.ID, SessionID: k.Session.ID,
-				Epoch: k.Session.Epoch, At: now, RunID: k.Livestream.Run.ID, MSNMark: int64(step)}}, nil); err != nil {
+				Epoch: k.Session.Epoch, At: now, RunID: k.Livestream.Run.ID, MSNMark: int64(step)}}, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -19,8 +19,7 @@ func (f *fixture) air(t *testing.T, l livestream.Livestream, a aired, open bool)
 	t.Helper()
 	r := f.advance(t, l.ID, publish(l, a.start.Add(-time.Second)))
 	r = f.advance(t, l.ID, livestream.Event{Kind: livestream.Playable, At: a.start, Epoch: r.Session.Epoch})
-	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(r, a.start.Add(a.ingest), a.ingest)},
-		[]livestream.UsageWindow{{SessionID: r.Session.ID, Kind: livestream.ViewerTime, Node: "n", Incarnation: "i", Window: 1, Amount: a.viewed}}))
+	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(r, a.start.Add(a.ingest), a.ingest)}, []livestream.UsageWindow{{SessionID: r.Session.ID, Kind: livestream.ByMedia, Node: "n", Incarnation: "i", Window: 1, Amount: a.viewed}}, nil))
 	if open {
 		return r
 	}
@@ -99,7 +98,7 @@ func testUsage(t *testing.T, f *fixture) {
 	})
 
 	// What is on air counts with what it has now.
-	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(live, live.Session.StartedAt.Add(20*time.Second), 20*time.Second)}, nil))
+	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(live, live.Session.StartedAt.Add(20*time.Second), 20*time.Second)}, nil, nil))
 	got, _, err := f.Usage(ctx, here, live.Session.StartedAt, live.Session.StartedAt)
 	must(t, err)
 	same(t, "on air, later", got, livestream.Usage{Sessions: 1, IngestSecs: 20, ViewerSecs: 2})

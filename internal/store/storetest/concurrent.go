@@ -75,7 +75,7 @@ func testManyLivestreams(t *testing.T, f *fixture) {
 				if !allowed(err) {
 					t.Error(err)
 				}
-				if err := f.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(r, at(100*j+20), time.Millisecond)}, nil); err != nil {
+				if err := f.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(r, at(100*j+20), time.Millisecond)}, nil, nil); err != nil {
 					t.Error(err)
 				}
 				_, err = f.Advance(ctx, l.ID, livestream.Event{Kind: livestream.Unpublish, At: at(100*j + 30), Epoch: epoch})
@@ -139,8 +139,7 @@ func testMonotonicReads(t *testing.T, f *fixture) {
 	}
 	for i := range 300 {
 		d := time.Duration(i+1) * time.Second
-		must(t, f.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(r, start.Add(d), d)},
-			[]livestream.UsageWindow{window(r.Session.ID, int64(i), time.Second)}))
+		must(t, f.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(r, start.Add(d), d)}, []livestream.UsageWindow{window(r.Session.ID, int64(i), time.Second)}, nil))
 		got := f.byID(t, l.ID).Session // what was returned as written is read at once
 		if got.Ingest != d || got.Viewed != d {
 			t.Fatalf("after writing %s: ingest %s, viewed %s", d, got.Ingest, got.Viewed)
@@ -156,8 +155,7 @@ func testReopen(t *testing.T, f *fixture) {
 	m := livestream.Meeting{Scope: here, ID: livestream.NewUUID(), CreatedAt: start, UpdatedAt: start}
 	must(t, f.CreateMeeting(ctx, m))
 	r := f.onAir(t, l, at(0))
-	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(r, at(5000), 4*time.Second)},
-		[]livestream.UsageWindow{window(r.Session.ID, 1, 3*time.Second)}))
+	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(r, at(5000), 4*time.Second)}, []livestream.UsageWindow{window(r.Session.ID, 1, 3*time.Second)}, nil))
 	r = f.advance(t, l.ID, livestream.Event{Kind: livestream.Lose, At: at(6000), Epoch: r.Session.Epoch})
 	facts, _, err := f.Timeline(ctx, r.Session.ID, livestream.Page{Number: 1, Size: 100})
 	must(t, err)

@@ -147,8 +147,7 @@ func writeSession(s livestream.Store, w, i int, out chan<- done) error {
 	out <- d
 	for k := range 20 {
 		ingest := time.Duration(k+1) * time.Second
-		if err := s.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(r, at(i).Add(ingest), ingest)},
-			[]livestream.UsageWindow{window(r.Session.ID, int64(k), time.Duration(w+1)*time.Second)}); err != nil {
+		if err := s.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(r, at(i).Add(ingest), ingest)}, []livestream.UsageWindow{window(r.Session.ID, int64(k), time.Duration(w+1)*time.Second)}, nil); err != nil {
 			return err
 		}
 		d.Ingest, d.Viewed = ingest, d.Viewed+time.Duration(w+1)*time.Second

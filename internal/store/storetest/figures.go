@@ -28,14 +28,14 @@ func testCheckpointRises(t *testing.T, f *fixture) {
 	} {
 		x := first
 		c.change(&x)
-		must(t, f.Checkpoint(ctx, []livestream.Checkpoint{x}, nil))
+		must(t, f.Checkpoint(ctx, []livestream.Checkpoint{x}, nil, nil))
 		got, w := f.byID(t, l.ID), r
 		w.Session.UpdatedAt, w.Session.LastMediaAt, w.Session.Ingest = at(5000), at(5000), 4*time.Second
 		w.Livestream.LongestGOP = 2 * time.Second
 		w.Livestream.Run.PartTarget, w.Livestream.Run.MSNMark, w.Livestream.Run.DiscontinuityMark = 333_666_667, 9, 1
 		same(t, c.name, got, w)
 	}
-	must(t, f.Checkpoint(ctx, nil, nil))
+	must(t, f.Checkpoint(ctx, nil, nil, nil))
 }
 
 func testCheckpointStale(t *testing.T, f *fixture) {
@@ -44,17 +44,17 @@ func testCheckpointStale(t *testing.T, f *fixture) {
 	late := checkpoint(r, at(9000), 8*time.Second)
 	late.MSNMark = 50
 	r = f.advance(t, old.ID, publish(old, at(2000))) // a newer publish of the same session
-	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{late}, nil))
+	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{late}, nil, nil))
 	same(t, "after one of an older epoch", f.byID(t, old.ID), r)
 
 	late.Epoch = r.Session.Epoch
 	r = f.advance(t, old.ID, livestream.Event{Kind: livestream.Unpublish, At: at(3000), Epoch: r.Session.Epoch, Ingest: 2 * time.Second})
-	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{late, {LivestreamID: "x", SessionID: "y"}}, nil))
+	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{late, {LivestreamID: "x", SessionID: "y"}}, nil, nil))
 	same(t, "after one of a closed session", f.byID(t, old.ID), r)
 
 	// One that is stale does not keep the others from being written.
 	good := f.onAir(t, f.create(t), at(0))
-	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{late, checkpoint(good, at(5000), 3*time.Second)}, nil))
+	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{late, checkpoint(good, at(5000), 3*time.Second)}, nil, nil))
 	same(t, "beside a stale one", f.byID(t, good.Livestream.ID).Session.Ingest, 3*time.Second)
 }
 
@@ -64,7 +64,7 @@ func testLongestGOP(t *testing.T, f *fixture) {
 		r := f.onAir(t, l, at(10_000*i))
 		c := checkpoint(r, at(10_000*i+2000), time.Second)
 		for _, c.LongestGOP = range []time.Duration{gop - 1, gop, time.Second, 0} {
-			must(t, f.Checkpoint(ctx, []livestream.Checkpoint{c}, nil))
+			must(t, f.Checkpoint(ctx, []livestream.Checkpoint{c}, nil, nil))
 		}
 		f.advance(t, l.ID, livestream.Event{Kind: livestream.Unpublish, At: at(10_000*i + 5000), Epoch: r.Session.Epoch})
 		same(t, "longest GOP", f.byID(t, l.ID).Livestream.LongestGOP, gop)
@@ -73,7 +73,7 @@ func testLongestGOP(t *testing.T, f *fixture) {
 
 func window(sessionID string, n int64, amount time.Duration) livestream.UsageWindow {
 	return livestream.UsageWindow{
-		SessionID: sessionID, Kind: livestream.ViewerTime, Node: "node", Incarnation: "first", Window: n, Amount: amount,
+		SessionID: sessionID, Kind: livestream.ByMedia, Node: "node", Incarnation: "first", Window: n, Amount: amount,
 	}
 }
 
@@ -96,22 +96,22 @@ func testWindowsOnce(t *testing.T, f *fixture) {
 	}
 	sum = time.Second + 1500*time.Microsecond
 	for range 3 {
-		must(t, f.Checkpoint(ctx, nil, ws))
+		must(t, f.Checkpoint(ctx, nil, ws, nil))
 		check("the same windows again")
 	}
 	changed := window(id, 1, time.Hour) // a retry that claims another amount
-	must(t, f.Checkpoint(ctx, nil, []livestream.UsageWindow{changed, changed}))
+	must(t, f.Checkpoint(ctx, nil, []livestream.UsageWindow{changed, changed}, nil))
 	check("same key, other amount")
-	must(t, f.Checkpoint(ctx, nil, []livestream.UsageWindow{other, more, window(livestream.NewUUID(), 1, time.Hour)}))
+	must(t, f.Checkpoint(ctx, nil, []livestream.UsageWindow{other, more, window(livestream.NewUUID(), 1, time.Hour)}, nil))
 	sum += time.Minute + time.Hour
 	check("other incarnation, other node, unknown session")
 
 	f.advance(t, l.ID, livestream.Event{Kind: livestream.Unpublish, At: at(5000), Epoch: r.Session.Epoch})
-	must(t, f.Checkpoint(ctx, nil, []livestream.UsageWindow{window(id, 3, time.Second)}))
+	must(t, f.Checkpoint(ctx, nil, []livestream.UsageWindow{window(id, 3, time.Second)}, nil))
 	sum += time.Second
 	check("after the end")
 	f.reopen(t)
-	must(t, f.Checkpoint(ctx, nil, append(ws, other, more)))
+	must(t, f.Checkpoint(ctx, nil, append(ws, other, more), nil))
 	check("again after a restart")
 }
 
@@ -125,7 +125,7 @@ func testManyWindows(t *testing.T, f *fixture) {
 		w := window(r.Session.ID, n, time.Duration(n*1001)*time.Microsecond)
 		sum += w.Amount
 		again := window(r.Session.ID, n/2, time.Hour)
-		must(t, f.Checkpoint(ctx, nil, []livestream.UsageWindow{w, again}))
+		must(t, f.Checkpoint(ctx, nil, []livestream.UsageWindow{w, again}, nil))
 		if n%97 == 0 {
 			same(t, "viewed", f.byID(t, l.ID).Session.Viewed, sum)
 		}
@@ -167,7 +167,7 @@ func testManyCheckpoints(t *testing.T, f *fixture) {
 	lower := cs[10]
 	lower.Ingest = 0
 	for _, again := range [][]livestream.Checkpoint{cs, append(cs[:40:40], append([]livestream.Checkpoint{lower, cs[10]}, cs[40:]...)...)} {
-		must(t, f.Checkpoint(ctx, again, append(ws, window(livestream.NewUUID(), 1, time.Hour))))
+		must(t, f.Checkpoint(ctx, again, append(ws, window(livestream.NewUUID(), 1, time.Hour)), nil))
 		for _, r := range want {
 			same(t, "after many checkpoints", f.byID(t, r.Livestream.ID), r)
 		}

@@ -89,7 +89,7 @@ func (f *fixture) modelCheckpoint(t tb, m livestream.Record, now time.Time, wind
 	c.MSNMark = m.Livestream.Run.MSNMark + 1
 	var ws []livestream.UsageWindow
 	if s.ID != "" {
-		ws = append(ws, livestream.UsageWindow{SessionID: s.ID, Kind: livestream.ViewerTime, Node: "n", Incarnation: "i", Window: window, Amount: time.Second,
+		ws = append(ws, livestream.UsageWindow{SessionID: s.ID, Kind: livestream.ByMedia, Node: "n", Incarnation: "i", Window: window, Amount: time.Second,
 			Viewers: int(window % 5), PeakViewers: int(window)})
 		s.Viewed += time.Second
 		s.PeakViewers = max(s.PeakViewers, int(window))
@@ -97,7 +97,7 @@ func (f *fixture) modelCheckpoint(t tb, m livestream.Record, now time.Time, wind
 			s.Viewers = int(window % 5)
 		}
 	}
-	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{c}, ws))
+	must(t, f.Checkpoint(ctx, []livestream.Checkpoint{c}, ws, nil))
 	if s.Phase.Open() {
 		if now.After(s.UpdatedAt) {
 			s.UpdatedAt = now
