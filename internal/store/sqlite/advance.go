@@ -30,6 +30,7 @@ func (s *Store) Advance(ctx context.Context, livestreamID string, e livestream.E
 		if err := t.put(before, after); err != nil {
 			return err
 		}
+		s.forgetWords(t, after.Session.ID)
 		for _, f := range facts {
 			if err := t.addFact(f); err != nil {
 				return err
@@ -51,6 +52,14 @@ func (s *Store) Advance(ctx context.Context, livestreamID string, e livestream.E
 		return livestream.Record{}, s.explain("advance livestream", err)
 	}
 	return r, nil
+}
+
+// forgetWords lets the next checkpoint of a session write its words: a
+// transition may have changed them. Now for one in the same transaction, and
+// afterwards because one before it in the same transaction is remembered then.
+func (s *Store) forgetWords(t *tx, sessionID string) {
+	delete(s.told, sessionID)
+	t.after = append(t.after, func() { delete(s.told, sessionID) })
 }
 
 // A refusal is Apply's answer, on its way past explain.
@@ -97,11 +106,11 @@ func (t *tx) updateLivestream(r livestream.Record) error {
 func (t *tx) insertSession(s livestream.Session) error {
 	_, err := t.exec(`INSERT INTO sessions (id, livestream_id, phase, epoch, created_at, updated_at, invoked_at, started_at,
 		stopped_at, last_media_at, deadline, lost_by, reason_code, reason_detail, acknowledged, remote, encoder,
-		ingest_ms, viewed_us, longest_gop_ns, account_id, app_id)
-		SELECT ?, ?2, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, account_id, app_id FROM livestreams WHERE id = ?2`,
+		ingest_ms, bytes, media, keyframe_ns, warnings, viewed_us, longest_gop_ns, account_id, app_id)
+		SELECT ?, ?2, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, account_id, app_id FROM livestreams WHERE id = ?2`,
 		s.ID, s.LivestreamID, phaseTexts[s.Phase], s.Epoch, ms(s.CreatedAt), ms(s.UpdatedAt), ms(s.InvokedAt), ms(s.StartedAt),
 		ms(s.StoppedAt), ms(s.LastMediaAt), ms(s.Deadline), lossTexts[s.LostBy], string(s.Reason.Code), s.Reason.Detail,
-		s.Acknowledged, s.Remote, s.Encoder, s.Ingest.Milliseconds())
+		s.Acknowledged, s.Remote, s.Encoder, s.Ingest.Milliseconds(), s.Bytes, s.Media, int64(s.Keyframe), s.Warnings)
 	return err
 }
 
@@ -109,16 +118,18 @@ func (t *tx) insertSession(s livestream.Session) error {
 func (t *tx) updateSession(s livestream.Session) error {
 	_, err := t.exec(`UPDATE sessions SET phase = ?, epoch = ?, updated_at = ?, invoked_at = ?, started_at = ?, stopped_at = ?,
 		last_media_at = ?, deadline = ?, lost_by = ?, reason_code = ?, reason_detail = ?, acknowledged = ?, remote = ?,
-		encoder = ?, ingest_ms = ?, viewers = ? WHERE id = ?`,
+		encoder = ?, ingest_ms = ?, bytes = ?, media = ?, keyframe_ns = ?, warnings = ?, viewers = ? WHERE id = ?`,
 		phaseTexts[s.Phase], s.Epoch, ms(s.UpdatedAt), ms(s.InvokedAt), ms(s.StartedAt), ms(s.StoppedAt),
 		ms(s.LastMediaAt), ms(s.Deadline), lossTexts[s.LostBy], string(s.Reason.Code), s.Reason.Detail, s.Acknowledged, s.Remote,
-		s.Encoder, s.Ingest.Milliseconds(), s.Viewers, s.ID)
+		s.Encoder, s.Ingest.Milliseconds(), s.Bytes, s.Media, int64(s.Keyframe), s.Warnings, s.Viewers, s.ID)
 	return err
 }
 
 func (t *tx) addFact(f livestream.Fact) error {
-	_, err := t.exec(`INSERT INTO timeline (session_id, seq, at, kind, from_phase, to_phase, epoch, remote, encoder, detail)
-		SELECT ?1, COALESCE(MAX(seq), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM timeline WHERE session_id = ?1`,
-		f.SessionID, ms(f.At), f.Kind, f.From, f.To, f.Epoch, f.Remote, f.Encoder, f.Detail)
+	_, err := t.exec(`INSERT INTO timeline (session_id, seq, at, kind, from_phase, to_phase, epoch, remote, encoder, detail,
+		bytes, ingest_ms, media, keyframe_ns)
+		SELECT ?1, COALESCE(MAX(seq), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13 FROM timeline WHERE session_id = ?1`,
+		f.SessionID, ms(f.At), f.Kind, f.From, f.To, f.Epoch, f.Remote, f.Encoder, f.Detail,
+		f.Bytes, f.Ingest.Milliseconds(), f.Media, int64(f.Keyframe))
 	return err
 }

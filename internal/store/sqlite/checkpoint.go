@@ -37,7 +37,7 @@ type runFigures struct {
 // Checkpoint survives the process's death when it returns; the machine's, as
 // soon as any later Advance or creation returned.
 func (s *Store) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws []livestream.UsageWindow, vs []livestream.Viewing) error {
-	if len(cs) == 0 && len(ws) == 0 {
+	if len(cs) == 0 && len(ws) == 0 && len(vs) == 0 {
 		return nil
 	}
 	now := s.now()
@@ -54,6 +54,9 @@ func (s *Store) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws [
 				return err
 			}
 		}
+		if err := t.addRows(cs, vs); err != nil {
+			return err
+		}
 		if now.Sub(s.sweptAt) < sweepEvery {
 			return nil
 		}
@@ -66,18 +69,29 @@ func (s *Store) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws [
 // CPU of fifty statements; more gained nothing (BenchmarkCheckpoint).
 const chunk = 50
 
+// sessionArgs is how many arguments raiseSessions takes for each session.
+const sessionArgs = 13
+
 // raiseSessions raises the figures of n sessions and adds to them what was
-// watched, nine arguments each, and returns the ids of those it applied to. Of
-// an older epoch or a closed session it changes nothing. NULL viewers are no news.
+// watched, and returns the ids of those it applied to. Of an older epoch or a
+// closed session it changes nothing. NULL viewers are no news.
 func raiseSessions(n int) string {
-	return `WITH c (id, epoch, at, last_media_at, ingest_ms, longest_gop_ns, viewed_us, viewers, peak_viewers) AS
-		(VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)` + strings.Repeat(`, (?, ?, ?, ?, ?, ?, ?, ?, ?)`, n-1) + `)
+	return `WITH c (id, epoch, at, last_media_at, ingest_ms, longest_gop_ns, bytes, keyframe_ns,
+		viewed_us, viewed_beacon_us, viewed_playlist_us, viewers, peak_viewers) AS (VALUES ` + tuples(n, sessionArgs) + `)
 		UPDATE sessions SET updated_at = MAX(updated_at, c.at),
 		last_media_at = MAX(COALESCE(sessions.last_media_at, c.last_media_at), COALESCE(c.last_media_at, sessions.last_media_at)),
 		ingest_ms = MAX(sessions.ingest_ms, c.ingest_ms), longest_gop_ns = MAX(sessions.longest_gop_ns, c.longest_gop_ns),
-		viewed_us = sessions.viewed_us + c.viewed_us, viewers = COALESCE(c.viewers, sessions.viewers),
-		peak_viewers = MAX(sessions.peak_viewers, c.peak_viewers)
+		bytes = MAX(sessions.bytes, c.bytes), keyframe_ns = CASE WHEN c.keyframe_ns > 0 THEN c.keyframe_ns ELSE sessions.keyframe_ns END,
+		viewed_us = sessions.viewed_us + c.viewed_us, viewed_beacon_us = sessions.viewed_beacon_us + c.viewed_beacon_us,
+		viewed_playlist_us = sessions.viewed_playlist_us + c.viewed_playlist_us,
+		viewers = COALESCE(c.viewers, sessions.viewers), peak_viewers = MAX(sessions.peak_viewers, c.peak_viewers)
 		FROM c WHERE sessions.id = c.id AND sessions.epoch = c.epoch AND ` + openPhases + ` RETURNING id`
+}
+
+// tuples are n rows of VALUES with so many arguments each.
+func tuples(n, args int) string {
+	one := `(?` + strings.Repeat(`, ?`, args-1) + `)`
+	return one + strings.Repeat(`, `+one, n-1)
 }
 
 var raiseOne, raiseChunk = raiseSessions(1), raiseSessions(chunk)
@@ -109,12 +123,13 @@ func distinct(cs []livestream.Checkpoint) bool {
 }
 
 func (s *Store) checkpoint(t *tx, query string, cs []livestream.Checkpoint, viewed map[string]watched) error {
-	args := make([]any, 0, 9*chunk)
+	args := make([]any, 0, sessionArgs*chunk)
 	for i := range cs {
 		c := &cs[i]
 		v := viewed[c.SessionID]
 		args = append(args, c.SessionID, c.Epoch, ms(c.At), ms(c.LastMediaAt), c.Ingest.Milliseconds(),
-			int64(c.LongestGOP), v.amount.Microseconds(), v.viewers, v.peak)
+			int64(c.LongestGOP), c.Bytes, int64(c.Keyframe),
+			v.all, v.beacon, v.playlist, v.viewers, v.peak)
 	}
 	ids, err := t.rows(query, args...)
 	if err != nil {
@@ -128,6 +143,9 @@ func (s *Store) checkpoint(t *tx, query string, cs []livestream.Checkpoint, view
 		delete(viewed, c.SessionID)
 		t.touch(c.LivestreamID)
 		if err := s.raiseRun(t, c); err != nil {
+			return err
+		}
+		if err := s.tellWords(t, c); err != nil {
 			return err
 		}
 	}
@@ -152,11 +170,36 @@ func (s *Store) raiseRun(t *tx, c *livestream.Checkpoint) error {
 	return nil
 }
 
+// words are what a checkpoint says in text. They change a few times in a
+// session, so the last that were committed are remembered and not written again.
+type words struct {
+	epoch           int64
+	media, warnings string
+}
+
+// tellWords writes the session's words.
+func (s *Store) tellWords(t *tx, c *livestream.Checkpoint) error {
+	id, told := c.SessionID, s.told[c.SessionID]
+	now := words{c.Epoch, c.Media, c.Warnings}
+	if now.media == "" && now.epoch == told.epoch {
+		now.media = told.media
+	}
+	if now == told {
+		return nil
+	}
+	if _, err := t.exec(`UPDATE sessions SET media = CASE WHEN ?2 <> '' THEN ?2 ELSE media END, warnings = ?3 WHERE id = ?1`,
+		id, c.Media, c.Warnings); err != nil {
+		return err
+	}
+	t.after = append(t.after, func() { s.told[id] = now })
+	return nil
+}
+
 // watched is what windows tell of one session.
 type watched struct {
-	amount  time.Duration
-	viewers any // NULL: no news
-	peak    int
+	all, beacon, playlist int64 // µs that are new; of all, what rests on beacons and on playlists
+	viewers               any   // NULL: no news
+	peak                  int
 }
 
 // addWindows inserts what is not there yet and returns what that is per
@@ -166,12 +209,8 @@ func (t *tx) addWindows(ws []livestream.UsageWindow, now time.Time) (viewed map[
 	viewed = make(map[string]watched, len(ws))
 	for i := range ws {
 		w := &ws[i]
-		if w.Kind != livestream.ByMedia {
-			return nil, fmt.Errorf("usage window of the unknown kind %q", w.Kind)
-		}
 		v := viewed[w.SessionID]
 		v.viewers, v.peak = w.Viewers, max(v.peak, w.PeakViewers)
-		viewed[w.SessionID] = v
 		n, err := t.exec(`INSERT INTO usage_windows (node, incarnation, "window", session_id, kind, amount_us, folded_at)
 			VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 			w.Node, w.Incarnation, w.Window, w.SessionID, string(w.Kind), w.Amount.Microseconds(), ms(now))
@@ -179,20 +218,46 @@ func (t *tx) addWindows(ws []livestream.UsageWindow, now time.Time) (viewed map[
 			return nil, err
 		}
 		if n > 0 {
-			v.amount += w.Amount.Truncate(time.Microsecond)
-			viewed[w.SessionID] = v
+			if err := v.add(w); err != nil {
+				return nil, err
+			}
+			if _, err := t.exec(`INSERT INTO usage_sums (session_id, kind, node, incarnation, windows, amount_us)
+				SELECT ?1, ?2, ?3, ?4, 1, ?5 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = ?1)
+				ON CONFLICT (session_id, kind, node, incarnation) DO UPDATE SET
+				windows = usage_sums.windows + 1, amount_us = usage_sums.amount_us + excluded.amount_us`,
+				w.SessionID, string(w.Kind), w.Node, w.Incarnation, w.Amount.Microseconds()); err != nil {
+				return nil, err
+			}
 		}
+		viewed[w.SessionID] = v
 	}
 	return viewed, nil
+}
+
+// add adds a window to what is new.
+func (v *watched) add(w *livestream.UsageWindow) error {
+	us := w.Amount.Microseconds()
+	switch w.Kind {
+	case livestream.ByBeacon:
+		v.beacon += us
+	case livestream.ByPlaylist:
+		v.playlist += us
+	case livestream.ByMedia:
+	default:
+		return fmt.Errorf("usage window of the unknown kind %q", w.Kind)
+	}
+	v.all += us
+	return nil
 }
 
 // addViewed adds viewer time to a session, whatever its phase; nobody watches
 // a closed one. A session that does not exist is ignored.
 func (t *tx) addViewed(sessionID string, v watched) error {
 	var livestreamID string
-	err := t.row(`UPDATE sessions SET viewed_us = viewed_us + ?, peak_viewers = MAX(peak_viewers, ?),
+	err := t.row(`UPDATE sessions SET viewed_us = viewed_us + ?, viewed_beacon_us = viewed_beacon_us + ?,
+		viewed_playlist_us = viewed_playlist_us + ?, peak_viewers = MAX(peak_viewers, ?),
 		viewers = CASE WHEN `+openPhases+` THEN COALESCE(?, viewers) ELSE 0 END WHERE id = ? RETURNING livestream_id`,
-		func(row scanner) error { return row.Scan(&livestreamID) }, v.amount.Microseconds(), v.peak, v.viewers, sessionID)
+		func(row scanner) error { return row.Scan(&livestreamID) }, v.all, v.beacon, v.playlist, v.peak, v.viewers, sessionID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -211,6 +276,11 @@ func (s *Store) sweep(t *tx, cs []livestream.Checkpoint, now time.Time) error {
 	for id := range s.written {
 		if !going[id] {
 			delete(s.written, id)
+		}
+	}
+	for id := range s.told {
+		if !going[id] {
+			delete(s.told, id)
 		}
 	}
 	if _, err := t.exec(dropWindows, ms(now.Add(-keepWindows)), dropAtMost); err != nil {

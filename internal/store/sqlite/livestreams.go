@@ -257,7 +257,8 @@ func (s *Store) Timeline(ctx context.Context, sessionID string, p livestream.Pag
 			return err
 		}
 		size, skip := limits(p)
-		page, err = collect(ctx, db, scanFact, `SELECT session_id, at, kind, from_phase, to_phase, epoch, remote, encoder, detail
+		page, err = collect(ctx, db, scanFact, `SELECT session_id, at, kind, from_phase, to_phase, epoch, remote, encoder, detail,
+			bytes, ingest_ms, media, keyframe_ns
 			FROM timeline WHERE session_id = ? ORDER BY seq LIMIT ? OFFSET ?`, sessionID, size, skip)
 		return err
 	})
@@ -266,6 +267,7 @@ func (s *Store) Timeline(ctx context.Context, sessionID string, p livestream.Pag
 
 func scanFact(row scanner) (livestream.Fact, error) {
 	var f livestream.Fact
-	err := row.Scan(&f.SessionID, moment{&f.At}, &f.Kind, &f.From, &f.To, &f.Epoch, &f.Remote, &f.Encoder, &f.Detail)
+	err := row.Scan(&f.SessionID, moment{&f.At}, &f.Kind, &f.From, &f.To, &f.Epoch, &f.Remote, &f.Encoder, &f.Detail,
+		&f.Bytes, millis{&f.Ingest}, &f.Media, &f.Keyframe)
 	return f, err
 }

@@ -28,7 +28,8 @@ const openPhases = `phase IN ('awaiting', 'starting', 'interrupted', 'on-air', '
 
 const sessionColumns = `s.id, s.livestream_id, s.phase, s.epoch, s.created_at, s.updated_at, s.invoked_at,
 	s.started_at, s.stopped_at, s.last_media_at, s.deadline, s.lost_by, s.reason_code, s.reason_detail,
-	s.acknowledged, s.remote, s.encoder, s.ingest_ms, s.viewed_us, s.viewers, s.peak_viewers`
+	s.acknowledged, s.remote, s.encoder, s.ingest_ms, s.viewed_us, s.viewers, s.peak_viewers,
+	s.viewed_beacon_us, s.viewed_playlist_us, s.bytes, s.media, s.keyframe_ns, s.warnings`
 
 const recordColumns = `l.account_id, l.app_id, l.id, l.name, l.meeting_id, l.stream_key, l.playback_id,
 	l.disabled, l.created_at, l.updated_at, l.reconnect_window_ms, l.damping_ms, l.await_encoder_ms,
@@ -69,6 +70,7 @@ func sessionFields(s *livestream.Session) []any {
 		moment{&s.InvokedAt}, moment{&s.StartedAt}, moment{&s.StoppedAt}, moment{&s.LastMediaAt}, moment{&s.Deadline},
 		loss{&s.LostBy}, text{(*string)(&s.Reason.Code)}, text{&s.Reason.Detail}, flag{&s.Acknowledged},
 		text{&s.Remote}, text{&s.Encoder}, millis{&s.Ingest}, micros{&s.Viewed}, count{&s.Viewers}, count{&s.PeakViewers},
+		micros{&s.ViewedByBeacon}, micros{&s.ViewedByPlaylist}, number{&s.Bytes}, text{&s.Media}, nanos{&s.Keyframe}, text{&s.Warnings},
 	}
 }
 
@@ -93,6 +95,10 @@ func (d millis) Scan(v any) error { return scanDuration(d.Duration, v, time.Mill
 type micros struct{ *time.Duration }
 
 func (d micros) Scan(v any) error { return scanDuration(d.Duration, v, time.Microsecond) }
+
+type nanos struct{ *time.Duration }
+
+func (d nanos) Scan(v any) error { return scanDuration(d.Duration, v, time.Nanosecond) }
 
 // scanDuration stops at the longest Duration, 292 years: a sum over viewers can
 // be more than that.

@@ -34,7 +34,8 @@ type Store struct {
 
 	queued *wakeList // webhooks with something to deliver
 
-	written map[string]runFigures // by session id; owned by the writer's goroutine, like sweptAt
+	written map[string]runFigures // by session id; owned by the writer's goroutine, like told and sweptAt
+	told    map[string]words      // by session id
 	sweptAt time.Time
 
 	records   *cache[string, livestream.Record] // by livestream id
@@ -66,7 +67,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		path: path, lock: lock, now: time.Now, queued: newWakeList(), written: map[string]runFigures{},
+		path: path, lock: lock, now: time.Now, queued: newWakeList(), written: map[string]runFigures{}, told: map[string]words{},
 		records:   newCache[string, livestream.Record](cachedRecords),
 		playbacks: newCache[string, string](cachedRecords),
 		apps:      newCache[livestream.Scope, livestream.App](cachedApps),
