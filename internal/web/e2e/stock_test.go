@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tally/internal/servertest"
 )
 
 var longGap = flag.Bool("long-gap", false, "pull the encoder for 59 s as well")
@@ -72,12 +74,12 @@ type seen struct {
 // A crowd is one page with the stock players, all watching one broadcast.
 type crowd struct {
 	t *testing.T
-	p *page
+	p *servertest.Page
 }
 
 func (c crowd) look() (all map[string]seen) {
 	c.t.Helper()
-	c.p.eval(`look()`, &all)
+	c.p.Eval(`look()`, &all)
 	for name, s := range all {
 		if len(s.Fatal) > 0 {
 			c.t.Fatalf("%s: fatal errors: %v", name, s.Fatal)
@@ -133,27 +135,27 @@ func (c crowd) away(d time.Duration) {
 // Their pictures move again within seconds, in the same video elements, without
 // a fatal error.
 func TestStockPlayersLiveThroughGaps(t *testing.T) {
-	s, p := serve(t), browse(t)
-	s.create(`{"name":"stock","tally":{"publisher_policy":"replace","endlist_delay_seconds":0}}`)
+	s := servertest.Start(t).Create(t, map[string]any{"publisher_policy": "replace", "endlist_delay_seconds": 0})
+	p := servertest.Browse(t)
 	// From a first broadcast Tally learns that segments can be short.
-	first := s.publish()
-	awaitState(t, s, "live")
+	first := s.FFmpeg(forAWhile)
+	s.AwaitState("live", 15*time.Second)
 	time.Sleep(3 * time.Second)
 	first.Process.Signal(os.Interrupt)
 	first.Wait()
-	awaitState(t, s, "ended")
+	s.AwaitState("ended", 15*time.Second)
 
-	encoder := s.publish()
-	awaitState(t, s, "live")
+	encoder := s.FFmpeg(forAWhile)
+	s.AwaitState("live", 15*time.Second)
 	time.Sleep(4 * time.Second) // joining in the first second is another matter
-	p.open(stockPage(t), nil)
-	_, port, _ := strings.Cut(s.http, ":")
+	p.Open(stockPage(t), nil)
+	_, port, _ := strings.Cut(s.HTTP, ":")
 	for i, name := range stock {
 		// Over HTTP/1.1 a browser has six connections for each host.
-		src := fmt.Sprintf("http://%c.localhost:%s/hls/%s/index.m3u8", 'a'+i, port, s.playbackID)
-		p.eval(fmt.Sprintf("load(%q, %q)", name, src), nil)
+		src := fmt.Sprintf("http://%c.localhost:%s/hls/%s/index.m3u8", 'a'+i, port, s.PlaybackID)
+		p.Eval(fmt.Sprintf("load(%q, %q)", name, src), nil)
 	}
-	p.eval(`void (window.before = instances())`, nil)
+	p.Eval(`void (window.before = instances())`, nil)
 	c := crowd{t, p}
 	c.moving("the start", 30*time.Second)
 	c.away(3 * time.Second) // they settle
@@ -179,9 +181,9 @@ func TestStockPlayersLiveThroughGaps(t *testing.T) {
 		g.leave()
 		c.away(g.away)
 		one := encoder
-		encoder = s.publish()
+		encoder = s.FFmpeg(forAWhile)
 		if g.away > 0 {
-			awaitState(t, s, "live")
+			s.AwaitState("live", 15*time.Second)
 		} else {
 			one.Wait() // it is cut
 		}
@@ -197,30 +199,8 @@ func TestStockPlayersLiveThroughGaps(t *testing.T) {
 		c.away(2 * time.Second)
 	}
 	var kept bool
-	p.eval(`instances().length === before.length && instances().every((x, i) => x === before[i])`, &kept)
+	p.Eval(`instances().length === before.length && instances().every((x, i) => x === before[i])`, &kept)
 	if all := c.look(); !kept || slices.ContainsFunc(stock, func(n string) bool { return !all[n].Same }) {
 		t.Error("a player or its video was replaced")
-	}
-}
-
-// awaitState waits until the public state of the broadcast is that.
-func awaitState(t *testing.T, s *server, want string) {
-	t.Helper()
-	for start := time.Now(); ; time.Sleep(100 * time.Millisecond) {
-		resp, err := http.Get("http://" + s.http + "/hls/" + s.playbackID + "/state")
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(string(body), `"state":"`+want+`"`) {
-			return
-		}
-		if time.Since(start) > 15*time.Second {
-			t.Fatalf("the state is %s, want %s", body, want)
-		}
 	}
 }
