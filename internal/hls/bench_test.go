@@ -149,6 +149,7 @@ func TestReadersDoNotAllocate(t *testing.T) {
 		"wait":    func() { w.Wait(ctx, hls.Position{MSN: snap.LastMSN, Part: -1}) },
 		"hinted":  func() { w.WaitPart(ctx, 1, snap.NextPart-1) },
 		"text":    func() { w.Current().Playlist(true, true) },
+		"shared":  func() { w.Current().SharedPlaylist(true, true) },
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,6 +131,7 @@ type viewer struct {
 	files   map[string][]byte // everything listed so far, by URI
 	texts   []string
 	longest time.Duration
+	shared  string // what stands before URIs in shared delivery; "": it is direct
 }
 
 func newViewer(t fataler, w *hls.Window, o hlscheck.Options) *viewer {
@@ -143,7 +145,7 @@ func (v *viewer) look() {
 		return
 	}
 	v.last = s
-	text := string(s.Playlist(false, false).Data)
+	text := v.text(s, false)
 	v.texts = append(v.texts, text)
 	m, err := playlist.ParseMedia(text)
 	if err != nil {
@@ -157,7 +159,7 @@ func (v *viewer) look() {
 	v.check.Playlist(hlscheck.Observation{At: now, Text: text})
 	skip := playlist.NoDirectives
 	skip.Skip = true
-	v.check.Playlist(hlscheck.Observation{At: now, Directives: skip, Text: string(s.Playlist(true, false).Data)})
+	v.check.Playlist(hlscheck.Observation{At: now, Directives: skip, Text: v.text(s, true)})
 	for _, g := range m.Segments {
 		for _, p := range g.Parts {
 			v.longest = max(v.longest, p.Duration)
@@ -171,25 +173,37 @@ func (v *viewer) look() {
 	}
 }
 
+// text is the playlist in the viewer's kind of delivery.
+func (v *viewer) text(s *hls.Snapshot, delta bool) string {
+	if v.shared != "" {
+		return string(s.SharedPlaylist(delta, false).Data)
+	}
+	return string(s.Playlist(delta, false).Data)
+}
+
 // fetch reads what a URI names, and shows it to the checker.
 func (v *viewer) fetch(uri string) {
 	if v.files[uri] != nil {
 		return
 	}
+	name, ok := strings.CutPrefix(uri, v.shared)
+	if !ok {
+		v.t.Fatalf("%s does not begin with %s", uri, v.shared)
+	}
 	var epoch, n int64
 	var b []byte
 	switch {
-	case scan(uri, "init-%d-%d.mp4", &epoch, &n):
+	case scan(name, "init-%d-%d.mp4", &epoch, &n):
 		if i := v.last.Init(epoch, n); i != nil {
 			b = i.Data
 			v.check.Init(uri, b)
 		}
-	case scan(uri, "part-%d-%d.m4s", &epoch, &n):
+	case scan(name, "part-%d-%d.m4s", &epoch, &n):
 		if p := v.last.Part(epoch, n); p != nil {
 			b = bytesOf(p)
 			v.check.Part(uri, b)
 		}
-	case scan(uri, "seg-%d-%d.m4s", &epoch, &n):
+	case scan(name, "seg-%d-%d.m4s", &epoch, &n):
 		if g := v.last.Segment(epoch, n); g != nil {
 			for _, p := range g.Parts {
 				b = append(b, bytesOf(p)...)

@@ -25,6 +25,10 @@ type Config struct {
 	// Window is the media time listed; 0: 12 s. It is never less than three
 	// target durations.
 	Window time.Duration
+	// MediaBase is where caches serve media in shared delivery: an absolute URL
+	// without a slash at its end, to which /hls/{playback_id}/… is appended. "":
+	// this server, by relative URIs.
+	MediaBase string
 	// RingBytes caps the media held per run, listed or not; 0: 64 MB.
 	RingBytes int64
 }

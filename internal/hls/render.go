@@ -30,6 +30,7 @@ func (s *Stream) snapshot(ended bool) *Snapshot {
 		Ended: ended, Epoch: r.hinted, PartTarget: s.partTarget, NextPart: r.nextPart,
 		FirstMSN: r.listFrom, LastMSN: r.listFrom - 1,
 		inits: r.inits, variant: s.variant(), muxed: len(s.tracks) > 1, next: make(chan struct{}),
+		shared: s.mediaPrefix,
 	}
 	if len(segs) < len(r.segs) {
 		next := r.segs[len(segs)].parts[0]

@@ -77,7 +77,8 @@ type Snapshot struct {
 	parts    []*Part    // that can be fetched, counters without holes
 	inits    []*Init    // numbers without holes
 
-	full, delta *text // delta is full where there is nothing to skip
+	full, delta *text  // delta is full where there is nothing to skip
+	shared      string // what stands before each URI in shared delivery
 	variant     playlist.Variant
 	muxed       bool // sound comes with the picture
 
@@ -181,6 +182,38 @@ func (s *Snapshot) Playlist(delta, compressed bool) *Body {
 	return &t.raw
 }
 
+// SharedPlaylist is Playlist for *shared* delivery: its media URIs name no
+// viewer, so any cache can serve them to all (design section 4). The first call
+// for each form does the rendering; without one, it costs nothing.
+func (s *Snapshot) SharedPlaylist(delta, compressed bool) *Body {
+	t := s.full
+	if delta {
+		t = s.delta
+	}
+	if t == nil {
+		return nil
+	}
+	t = t.shared(s.shared)
+	if compressed {
+		return t.gzip()
+	}
+	return &t.raw
+}
+
+// SessionID names the session that the newest media belongs to; "" where there
+// is none that can be fetched.
+func (s *Snapshot) SessionID() string {
+	if len(s.parts) == 0 {
+		return ""
+	}
+	return s.parts[len(s.parts)-1].SessionID
+}
+
+// Held reports whether the newest part stands in for media that did not come.
+func (s *Snapshot) Held() bool {
+	return len(s.parts) > 0 && s.parts[len(s.parts)-1].Held
+}
+
 // AppendMultivariant appends a Multivariant Playlist whose only variant is
 // mediaURI, and returns the extended buffer. It says where to begin when a
 // player could not show a picture from where it would begin by itself.
@@ -197,6 +230,9 @@ type text struct {
 	raw  Body
 	once sync.Once
 	zip  Body
+
+	shareOnce sync.Once
+	shareable *text // the same for shared delivery
 }
 
 func newText(data []byte, tag string) *text {
@@ -218,6 +254,17 @@ func (t *text) gzip() *Body {
 		t.zip = Body{Data: bytes.Clone(b.Bytes()), Length: lengthOf(b.Len()), ETag: []string{tag[:len(tag)-1] + `-gz"`}}
 	})
 	return &t.zip
+}
+
+// shared returns the text with prefix before its URIs, the same at each call.
+func (t *text) shared(prefix string) *text {
+	t.shareOnce.Do(func() {
+		names := bytes.Count(t.raw.Data, []byte(".m")) // all end in .m4s or .mp4
+		data := make([]byte, 0, len(t.raw.Data)+names*len(prefix))
+		tag := t.raw.ETag[0]
+		t.shareable = newText(playlist.AppendPrefixed(data, t.raw.Data, prefix), tag[1:len(tag)-1]+"-s")
+	})
+	return t.shareable
 }
 
 func lengthOf(n int) []string { return []string{strconv.Itoa(n)} }

@@ -16,10 +16,12 @@ type Stream struct {
 	registry   *Registry
 	playbackID string
 	runID      string
-	window     Window
-	stage      atomic.Uint32
-	session    atomic.Pointer[string]
-	progress   atomic.Pointer[livestream.Progress]
+	// mediaPrefix stands before each URI in shared delivery.
+	mediaPrefix string
+	window      Window
+	stage       atomic.Uint32
+	session     atomic.Pointer[string]
+	progress    atomic.Pointer[livestream.Progress]
 
 	// mu serialises the writers: the publisher's goroutine, the session's
 	// actor, the timers. Viewers never take it.
@@ -72,10 +74,15 @@ func newStream(r *Registry, o OpenOptions) *Stream {
 		target = defaultTarget
 	}
 	s := &Stream{registry: r, playbackID: o.PlaybackID, runID: o.Run.ID, partTarget: o.Run.PartTarget}
+	s.mediaPrefix = "../"
+	if base := r.config.MediaBase; base != "" {
+		s.mediaPrefix = base + "/hls/" + o.PlaybackID + "/" + o.Run.ID + "/"
+	}
 	s.window.targetDuration = target
+	s.window.span = max(r.config.Window, 3*target)
 	s.ring = ring{
 		target:   target,
-		listFor:  max(r.config.Window, 3*target),
+		listFor:  s.window.span,
 		capBytes: r.config.RingBytes,
 		nextMSN:  o.Run.MSNMark + 1,
 		listFrom: o.Run.MSNMark + 1,

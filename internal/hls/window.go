@@ -36,11 +36,16 @@ type Window struct {
 
 	// fixed for the run
 	targetDuration time.Duration
+	span           time.Duration
 }
 
 // TargetDuration is EXT-X-TARGETDURATION. A playlist request that was held for
 // three of them is answered 503 (rfc8216bis-22 section 6.2.5.2).
 func (w *Window) TargetDuration() time.Duration { return w.targetDuration }
+
+// Span is the media time that the playlist lists, unless memory is short: what
+// a viewer that joins may take at once.
+func (w *Window) Span() time.Duration { return w.span }
 
 // Current returns the newest snapshot, never nil.
 func (w *Window) Current() *Snapshot { return w.current.Load() }
