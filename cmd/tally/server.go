@@ -269,11 +269,25 @@ func (s *server) shutdown(stopTelling, stopServing context.CancelFunc) {
 			h.Close()
 		}
 	}
-	// What was delivered after the manager wrote its last figures.
-	if err := s.store.Checkpoint(ctx, nil, s.counter.Windows(), nil); err != nil {
-		s.log.Error("the last viewer seconds could not be written", "err", err)
-	}
+	s.writeUsage(ctx)
 	stopServing()
+}
+
+// writeUsage writes the row of every viewer, and what was delivered after the
+// manager wrote its last figures. Rows go in pieces, so that one transaction
+// takes no longer than a checkpoint.
+func (s *server) writeUsage(ctx context.Context) {
+	ws, vs := s.counter.DrainAll()
+	for {
+		n := min(len(vs), 2000)
+		if err := s.store.Checkpoint(ctx, nil, ws, vs[:n]); err != nil {
+			s.log.Error("the last viewer seconds could not be written", "viewers", len(vs), "err", err)
+			return
+		}
+		if ws, vs = nil, vs[n:]; len(vs) == 0 {
+			return
+		}
+	}
 }
 
 // webhookKeyURL is where receivers of webhooks find the public key.

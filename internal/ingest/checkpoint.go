@@ -47,13 +47,14 @@ func (m *Manager) checkpoint(ctx context.Context, sessions []*session, usage Usa
 		}
 	}
 	var ws []livestream.UsageWindow
+	var vs []livestream.Viewing
 	if usage != nil {
-		ws = usage.Windows()
+		ws, vs = usage.Drain()
 	}
-	if len(cs) == 0 && len(ws) == 0 {
+	if len(cs) == 0 && len(ws) == 0 && len(vs) == 0 {
 		return
 	}
-	if err := m.store.Checkpoint(ctx, cs, ws, nil); err != nil {
+	if err := m.store.Checkpoint(ctx, cs, ws, vs); err != nil {
 		if errors.Is(err, context.Canceled) {
 			return // Shutdown has written the last figures and ended the loop
 		}
@@ -65,7 +66,7 @@ func (m *Manager) checkpoint(ctx context.Context, sessions []*session, usage Usa
 		out.Mark(cs[i].MSNMark, cs[i].DiscontinuityMark)
 	}
 	if usage != nil {
-		usage.Ack(ws)
+		usage.Ack(ws, vs)
 	}
 }
 

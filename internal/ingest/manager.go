@@ -30,11 +30,11 @@ type Config struct {
 	Log   *slog.Logger
 }
 
-// Usage hands over what was counted. Windows returns the same windows again
-// until Ack says that they are stored.
+// Usage hands over what was counted. Drain returns windows, and rows of viewers,
+// again until Ack says that they are stored.
 type Usage interface {
-	Windows() []livestream.UsageWindow
-	Ack(ws []livestream.UsageWindow)
+	Drain() ([]livestream.UsageWindow, []livestream.Viewing)
+	Ack(ws []livestream.UsageWindow, vs []livestream.Viewing)
 }
 
 // A Manager decides who may publish. All methods may be called concurrently.

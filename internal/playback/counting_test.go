@@ -19,14 +19,14 @@ import (
 
 // counted drains and acknowledges what was counted.
 func (w *world) counted() (d time.Duration) {
-	ws := w.counter.Windows()
+	ws, vs := w.counter.Drain()
 	for _, x := range ws {
 		if x.SessionID != "session of "+runID || x.Kind != livestream.ByMedia {
 			w.t.Errorf("counted for %+v", x)
 		}
 		d += x.Amount
 	}
-	w.counter.Ack(ws)
+	w.counter.Ack(ws, vs)
 	return d
 }
 
@@ -89,7 +89,8 @@ func TestMediaBelongsToItsSession(t *testing.T) {
 			exact[session] += w.registry.Stream(id).Window().Current().Segment(epoch, msn).Duration
 		}
 		got := map[string]time.Duration{}
-		for _, x := range w.counter.Windows() {
+		ws, _ := w.counter.Drain()
+		for _, x := range ws {
 			got[x.SessionID] += x.Amount
 		}
 		if len(exact) != 2 || !maps.Equal(got, exact) {

@@ -22,7 +22,7 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p path) e
 	}
 	uri := make([]byte, 0, 128)
 	uri = append(append(uri, st.RunID()...), '/')
-	uri = h.signer.AppendMint(uri, p.playbackID)
+	uri = h.signer.AppendMint(uri, p.playbackID, false)
 	uri = append(uri, "/index.m3u8"...)
 	body := s.AppendMultivariant(make([]byte, 0, 1024), string(uri))
 

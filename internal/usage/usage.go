@@ -6,7 +6,7 @@
 // span of the playlist (what a player may fetch at once when it joins).
 //
 // playback reports each complete delivery with [Counter.Delivered]; the
-// checkpoint loop takes the sums with [Counter.Windows] and confirms with
+// checkpoint loop takes the sums with [Counter.Drain] and confirms with
 // [Counter.Ack] what the store has. All arithmetic is in whole nanoseconds, so
 // nothing drifts.
 //
@@ -125,6 +125,48 @@ type Delivery struct {
 	// at once without having waited for it.
 	Window time.Duration
 	Target time.Duration // the playlist's target duration
+
+	Bytes     int64 // delivered
+	Rendition int   // 0 to 63; others are not noted
+}
+
+// A Presence is one request for a media playlist of shared delivery.
+type Presence struct {
+	SessionID string // whose media the playlist ends with
+	Viewer    viewer.ID
+	Target    time.Duration // the playlist's target duration
+	// Held says that the playlist ends with a held picture: whoever asks is
+	// there, and earns nothing.
+	Held bool
+}
+
+// A Beacon is what a player tells of itself.
+type Beacon struct {
+	SessionID string // whose media the playlist ends with now
+	Viewer    viewer.ID
+	Seq       int64 // rises from beacon to beacon; the same again replaces that one
+	// Played is the playhead time since the beacon before.
+	Played time.Duration
+}
+
+// Asked takes note of a presence.
+func (c *Counter) Asked(p Presence) {
+	c.known(p.SessionID, p.Viewer)
+}
+
+// Told takes note of a beacon.
+func (c *Counter) Told(b Beacon) {
+	c.known(b.SessionID, b.Viewer)
+}
+
+// known moves a viewer to the front of those present.
+func (c *Counter) known(session string, id viewer.ID) {
+	sh := &c.shards[id.Random()%shardCount]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if w := sh.watching[key{session, id}]; w != nil {
+		sh.seen(w, c.now())
+	}
 }
 
 // Delivered counts d; spans is the media time of each of its parts, from First
@@ -175,7 +217,7 @@ func (s *session) advance(counter int64) {
 	}
 }
 
-// Windows drains what was counted and returns every window that was not
+// Drain takes what was counted and returns every window that was not
 // acknowledged, oldest first. A session has at most one such window: while it
 // waits for its Ack it is offered again unchanged, and what is counted
 // meanwhile goes into the next. So a failed checkpoint loses nothing, a
@@ -183,7 +225,7 @@ func (s *session) advance(counter int64) {
 //
 // It is also the moment at which viewers that left are noticed and the peak is
 // taken, so it is to be called about twice a second.
-func (c *Counter) Windows() []livestream.UsageWindow {
+func (c *Counter) Drain() ([]livestream.UsageWindow, []livestream.Viewing) {
 	now := c.now()
 	c.sweep(now)
 	c.mu.Lock()
@@ -201,8 +243,11 @@ func (c *Counter) Windows() []livestream.UsageWindow {
 		}
 	}
 	slices.SortFunc(ws, func(a, b livestream.UsageWindow) int { return cmp.Compare(a.Window, b.Window) })
-	return ws
+	return ws, nil
 }
+
+// DrainAll is Drain at a shutdown.
+func (c *Counter) DrainAll() ([]livestream.UsageWindow, []livestream.Viewing) { return c.Drain() }
 
 // drain makes a window of what is pending and of an audience that changed; zero
 // when there is neither. Under c.mu.
@@ -222,7 +267,7 @@ func (c *Counter) drain(s *session, seen audience) livestream.UsageWindow {
 
 // Ack says that the store has these windows. Windows it does not know are
 // ignored, so acknowledging twice is harmless.
-func (c *Counter) Ack(ws []livestream.UsageWindow) {
+func (c *Counter) Ack(ws []livestream.UsageWindow, _ []livestream.Viewing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, w := range ws {

@@ -56,9 +56,9 @@ func (l *ledger) write(ws []livestream.UsageWindow) {
 
 // checkpoint writes and acknowledges.
 func (l *ledger) checkpoint(c *usage.Counter) {
-	ws := c.Windows()
+	ws, vs := c.Drain()
 	l.write(ws)
-	c.Ack(ws)
+	c.Ack(ws, vs)
 }
 
 func (l *ledger) sum() (d time.Duration) {
@@ -207,7 +207,8 @@ func TestSessionsAreCountedApart(t *testing.T) {
 		giveOf(c, "a", v, 0, 3)
 		giveOf(c, "b", v, 0, 5)
 		got := map[string]time.Duration{}
-		for _, w := range c.Windows() {
+		ws, _ := c.Drain()
+		for _, w := range ws {
 			got[w.SessionID] += w.Amount
 		}
 		if got["a"] != 3*part || got["b"] != 5*part {
@@ -222,7 +223,7 @@ func TestFailedCheckpointLosesNothingAndCountsNothingTwice(t *testing.T) {
 		for n := range int64(40) {
 			give(c, v, n, 1)
 			time.Sleep(part)
-			ws := c.Windows()
+			ws, vs := c.Drain()
 			if len(ws) > 1 {
 				t.Fatalf("%d windows wait for one session", len(ws))
 			}
@@ -232,8 +233,8 @@ func TestFailedCheckpointLosesNothingAndCountsNothingTwice(t *testing.T) {
 				l.write(ws)
 			default:
 				l.write(ws)
-				c.Ack(ws)
-				c.Ack(ws)
+				c.Ack(ws, vs)
+				c.Ack(ws, vs)
 			}
 		}
 		l.checkpoint(c)
@@ -246,7 +247,7 @@ func TestConcurrencyAndPeak(t *testing.T) {
 		c := usage.New(usage.Config{})
 		check := func(when string, now, peak int) {
 			t.Helper()
-			c.Windows()
+			c.Drain()
 			if n, p := c.Viewers(session); n != now || p != peak {
 				t.Errorf("%s: %d viewers, peak %d, want %d and %d", when, n, p, now, peak)
 			}
@@ -310,8 +311,8 @@ func TestViewersThatLeftAreForgotten(t *testing.T) {
 		want(t, c, l, counted)
 		time.Sleep(time.Hour)
 		c.End(session)
-		c.Windows()
-		c.Windows()
+		c.Drain()
+		c.Drain()
 		if r := c.Stats().Records; r != 0 {
 			t.Errorf("%d records an hour later", r)
 		}
@@ -342,7 +343,7 @@ func TestCapIsStatedLoss(t *testing.T) {
 			t.Errorf("%+v: more than the cap, or loss that is not stated", st)
 		}
 		time.Sleep(11 * time.Second)
-		c.Windows()
+		c.Drain()
 		for range 2000 {
 			give(c, newViewer(), 40, 1)
 		}
@@ -437,12 +438,12 @@ func TestWindowsTellTheAudience(t *testing.T) {
 		c := usage.New(usage.Config{})
 		told := func(when string, now, peak int) {
 			t.Helper()
-			ws := c.Windows()
+			ws, vs := c.Drain()
 			if len(ws) != 1 || ws[0].Viewers != now || ws[0].PeakViewers != peak {
 				t.Fatalf("%s: %+v, want one window with %d viewers, peak %d", when, ws, now, peak)
 			}
-			c.Ack(ws)
-			if again := c.Windows(); len(again) != 0 {
+			c.Ack(ws, vs)
+			if again, _ := c.Drain(); len(again) != 0 {
 				t.Fatalf("%s: told twice: %+v", when, again)
 			}
 		}

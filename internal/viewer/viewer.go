@@ -3,7 +3,7 @@
 //
 // An id is 24 bytes in unpadded base64url, always 32 characters:
 //
-//	 0..7   random bits
+//	 0..7   random bits; the first of them says that the player promised beacons
 //	 8..11  issue time, seconds since 1970 UTC, big endian
 //	12..23  HMAC-SHA-256 over bytes 0..11 and the playback id, truncated to 96 bits
 //
@@ -19,6 +19,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"hash"
 	"sync"
@@ -34,6 +35,9 @@ const (
 	rawSize    = 24
 	randomSize = 8
 	signedSize = 12 // random bits and issue time
+
+	promisedBit = 0x80 // of the first byte
+
 	// SecretSize is the size of the signing secret in bytes.
 	SecretSize = 32
 )
@@ -50,6 +54,14 @@ func (id ID) IssuedAt() time.Time {
 // Random returns the id's random bits: a hash for sharding that costs nothing.
 // Ids that did not pass [Signer.Verify] may be chosen to collide.
 func (id ID) Random() uint64 { return binary.BigEndian.Uint64(id[:]) }
+
+// Beacons reports whether the player promised beacons when it asked for the id:
+// until one came it is to be counted for nothing else, for a while.
+func (id ID) Beacons() bool { return id[0]&promisedBit != 0 }
+
+// RandomHex returns the random bits as 16 lower-case hex digits: a name for the
+// viewer in records, with which nobody can fetch or count anything.
+func (id ID) RandomHex() string { return hex.EncodeToString(id[:randomSize]) }
 
 // String gives the id as it stands in URLs.
 func (id ID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
@@ -80,24 +92,29 @@ func NewSigner(secret []byte) (*Signer, error) {
 	return s, nil
 }
 
-// Mint returns a new id for one viewer of that playback id.
+// Mint returns a new id for one viewer of that playback id, without a promise.
 func (s *Signer) Mint(playbackID string) string {
 	var id ID
-	s.mint(&id, playbackID, time.Now())
+	s.mint(&id, playbackID, false, time.Now())
 	return id.String()
 }
 
 // AppendMint appends a new id to b, for callers that build a URL in place.
-func (s *Signer) AppendMint(b []byte, playbackID string) []byte {
+// promised: the player says that it will send beacons ([ID.Beacons]).
+func (s *Signer) AppendMint(b []byte, playbackID string, promised bool) []byte {
 	var id ID
-	s.mint(&id, playbackID, time.Now())
+	s.mint(&id, playbackID, promised, time.Now())
 	return base64.RawURLEncoding.AppendEncode(b, id[:])
 }
 
-func (s *Signer) mint(id *ID, playbackID string, now time.Time) {
+func (s *Signer) mint(id *ID, playbackID string, promised bool, now time.Time) {
 	sc := s.pool.Get().(*scratch)
 	defer s.pool.Put(sc)
 	rand.Read(sc.id[:randomSize]) // never fails (crypto/rand since Go 1.24)
+	sc.id[0] &^= promisedBit
+	if promised {
+		sc.id[0] |= promisedBit
+	}
 	binary.BigEndian.PutUint32(sc.id[randomSize:], uint32(now.Unix()))
 	sc.sign(playbackID)
 	copy(sc.id[signedSize:], sc.sum[:])
