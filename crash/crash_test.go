@@ -14,16 +14,18 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"tally/internal/rtmp/flv"
 	"tally/internal/rtmp/publisher"
+	"tally/internal/servertest"
 )
+
+func TestMain(m *testing.M) { servertest.Main(m) }
 
 var (
 	rounds = flag.Int("rounds", 10, "how often the server is killed")
@@ -34,8 +36,8 @@ const livestreams = 4
 
 // A harness drives livestreams of one server through its lives.
 type harness struct {
-	*server
-	clip    *flv.Clip
+	*servertest.Server
+	t       *testing.T
 	drivers []*driver
 
 	keeping sync.Mutex
@@ -50,12 +52,7 @@ func TestKill(t *testing.T) {
 		*seed = rand.Uint64()
 	}
 	t.Logf("seed %d", *seed)
-	f, err := os.Open("../internal/cli/clip.flv")
-	must(t, err)
-	defer f.Close()
-	clip, err := flv.Load(f)
-	must(t, err)
-	h := &harness{server: newServer(t), clip: clip}
+	h := &harness{Server: servertest.Start(t), t: t}
 	for i := range livestreams {
 		d := &driver{harness: h, steady: i%2 == 0, random: rand.New(rand.NewPCG(*seed, uint64(i))), ending: rand.New(rand.NewPCG(*seed, uint64(100+i)))}
 		h.drivers = append(h.drivers, d)
@@ -79,6 +76,12 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// pathOf is the path of an absolute address of the server.
+func pathOf(address string) string {
+	_, rest, _ := strings.Cut(address, "://")
+	return rest[strings.IndexByte(rest, '/'):]
+}
+
 // round lets the drivers work, kills the server amid that, starts it again and
 // compares.
 func (h *harness) round(long time.Duration) {
@@ -91,14 +94,14 @@ func (h *harness) round(long time.Duration) {
 	time.Sleep(long)
 	killed := time.Now()
 	h.killing.Store(true)
-	h.kill()
+	h.Kill()
 	stop()
 	wg.Wait()
 	h.killing.Store(false)
-	h.start()
+	h.Restart()
 	for _, e := range h.entries {
-		a := h.call("GET", "/livestreams/"+e.id+"?per_page=100", nil)
-		for _, fault := range e.check(a.status, decode[view](a.data)) {
+		a := h.Call("GET", "/livestreams/"+e.id+"?per_page=100", nil)
+		for _, fault := range e.check(a.Status, decode[view](a.Data)) {
 			h.t.Error(fault)
 		}
 		e.media.restarted()
@@ -128,18 +131,18 @@ type driver struct {
 
 // create makes a livestream and drives that from now on.
 func (d *driver) create() {
-	a := d.call("POST", "/livestreams", map[string]any{"name": "new",
+	a := d.Call("POST", "/livestreams", map[string]any{"name": "new",
 		"tally": map[string]any{"damping_seconds": 0, "reconnect_window_seconds": 20}})
-	if a.status != 201 {
-		d.t.Fatalf("create: status %d", a.status)
+	if a.Status != 201 {
+		d.t.Fatalf("create: status %d", a.Status)
 	}
 	l := decode[struct {
 		ID          string `json:"id"`
 		StreamKey   string `json:"stream_key"`
 		PlaybackURL string `json:"playback_url"`
-	}](a.data)
+	}](a.Data)
 	d.entry = &entry{id: l.ID, name: claim[string]{sure: "new"}, key: claim[string]{sure: l.StreamKey},
-		playback: d.path(l.PlaybackURL), sessions: map[string]session{}, media: &media{bytes: map[string][32]byte{}, floor: -1}}
+		playback: pathOf(l.PlaybackURL), sessions: map[string]session{}, media: &media{bytes: map[string][32]byte{}, floor: -1}}
 	d.harness.keep(d.entry)
 }
 
@@ -163,20 +166,20 @@ func (d *driver) drive(ctx context.Context) {
 			d.play()
 		case n < 85:
 			d.name.ask(fmt.Sprint("name ", d.random.IntN(1000)))
-			d.settle(d.call("PATCH", "/livestreams/"+d.id, map[string]any{"name": *d.name.perhaps}), d.name.answered)
+			d.settle(d.Call("PATCH", "/livestreams/"+d.id, map[string]any{"name": *d.name.perhaps}), d.name.answered)
 		case n < 89:
-			d.ends(d.call("POST", "/livestreams/"+d.id+"/stop", nil), nil)
+			d.ends(d.Call("POST", "/livestreams/"+d.id+"/stop", nil), nil)
 		case n < 93:
 			to := map[bool]string{true: "disable", false: "enable"}[!d.disabled.sure]
 			d.disabled.ask(!d.disabled.sure)
-			d.ends(d.call("PUT", "/livestreams/"+d.id+"/"+to, nil), d.disabled.answered)
+			d.ends(d.Call("PUT", "/livestreams/"+d.id+"/"+to, nil), d.disabled.answered)
 		case n < 95:
 			d.key.ask("?")
-			a := d.call("POST", "/livestreams/"+d.id+"/reset-stream-key", nil)
+			a := d.Call("POST", "/livestreams/"+d.id+"/reset-stream-key", nil)
 			d.ends(a, func() {
 				d.key.settle(decode[struct {
 					StreamKey string `json:"stream_key"`
-				}](a.data).StreamKey)
+				}](a.Data).StreamKey)
 			})
 		default:
 			d.mu.Lock()
@@ -194,17 +197,17 @@ func (d *driver) drive(ctx context.Context) {
 }
 
 // settle books an answer; no answer leaves the claim open.
-func (d *driver) settle(a answer, granted func()) {
+func (d *driver) settle(a servertest.Answer, granted func()) {
 	switch {
-	case a.status/100 == 2:
+	case a.Status/100 == 2:
 		granted()
-	case a.status != 0:
-		d.t.Errorf("livestream %s: status %d, %s", d.id, a.status, a.data)
+	case a.Status != 0:
+		d.t.Errorf("livestream %s: status %d, %s", d.id, a.Status, a.Data)
 	}
 }
 
 // ends books the answer to what may end the session.
-func (d *driver) ends(a answer, granted func()) {
+func (d *driver) ends(a servertest.Answer, granted func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.uncertain = true
@@ -215,21 +218,21 @@ func (d *driver) ends(a answer, granted func()) {
 
 // read asks for the livestream and compares with all that was read before.
 func (d *driver) read() {
-	a := d.call("GET", "/livestreams/"+d.id+"?per_page=100", nil)
-	if a.status != 200 {
-		if a.status != 0 {
-			d.t.Errorf("livestream %s: read: status %d", d.id, a.status)
+	a := d.Call("GET", "/livestreams/"+d.id+"?per_page=100", nil)
+	if a.Status != 200 {
+		if a.Status != 0 {
+			d.t.Errorf("livestream %s: read: status %d", d.id, a.Status)
 		}
 		return
 	}
-	for _, fault := range d.compare(decode[view](a.data)) {
+	for _, fault := range d.compare(decode[view](a.Data)) {
 		d.t.Error(fault)
 	}
 }
 
 // play fetches the playlists and one segment, as a player does.
 func (d *driver) play() {
-	status, text := d.get(d.playback)
+	status, text := d.Get(d.playback)
 	if status != 200 {
 		return
 	}
@@ -239,7 +242,7 @@ func (d *driver) play() {
 		return
 	}
 	at := path.Join(path.Dir(d.playback), variants[0])
-	if status, text = d.get(at); status != 200 {
+	if status, text = d.Get(at); status != 200 {
 		return
 	}
 	first, newest, segments := parsePlaylist(string(text))
@@ -250,7 +253,7 @@ func (d *driver) play() {
 	run := path.Base(path.Dir(path.Dir(at))) // …/{run}/{viewer}/index.m3u8
 	d.media.listed(run, first, newest)
 	name := segments[d.random.IntN(len(segments))]
-	if status, text = d.get(path.Join(path.Dir(at), name)); status == 200 {
+	if status, text = d.Get(path.Join(path.Dir(at), name)); status == 200 {
 		d.media.served(run+"/"+name, text)
 	}
 }
@@ -263,7 +266,7 @@ func (d *driver) publish(ctx context.Context) {
 		key := d.key.sure
 		d.mu.Unlock()
 		err := publisher.Run(run, publisher.Options{
-			URL: "rtmp://" + d.rtmp + "/live/" + key, Source: publisher.FromClip(d.clip, true), Speed: 1,
+			URL: "rtmp://" + d.RTMP + "/live/" + key, Source: publisher.FromClip(servertest.Clip(d.t), true), Speed: 1,
 			End: publisher.End(d.ending.IntN(3)), Timeout: 5 * time.Second,
 			OnStart: func() {
 				d.mu.Lock()
@@ -313,7 +316,7 @@ func (d *driver) resumed(killed time.Time) {
 		d.publish(ctx)
 	}()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		v := decode[view](d.call("GET", "/livestreams/"+d.id+"?per_page=100", nil).data)
+		v := decode[view](d.Call("GET", "/livestreams/"+d.id+"?per_page=100", nil).Data)
 		if len(v.Sessions) > 0 && v.Livestream.Status == "LIVE" && v.Sessions[0].ErrMessage == nil {
 			if v.Sessions[0].ID != s.ID {
 				d.t.Errorf("livestream %s: session %s was not resumed; %s began", d.id, s.ID, v.Sessions[0].ID)

@@ -17,6 +17,7 @@ import (
 	v6 "tally/conformance/v6"
 	v7 "tally/conformance/v7"
 	"tally/internal/hls/player"
+	"tally/internal/servertest"
 )
 
 // TestBroadcast is the seed: 30 s of H.264 and AAC, asked about by every
@@ -26,15 +27,15 @@ func TestBroadcast(t *testing.T) {
 	if got := b.status(); got != "404" {
 		t.Fatalf("before the publish the active session is %q, want 404", got)
 	}
-	encoder := b.publish(30)
+	encoder := b.FFmpeg(30)
 	statuses := b.follow("LIVE", 15*time.Second)
 	if !slices.Equal(statuses, []string{"404", "INVOKED", "LIVE"}) && !slices.Equal(statuses, []string{"INVOKED", "LIVE"}) {
 		t.Errorf("on the way to LIVE the API showed %v", statuses)
 	}
 	started := time.Now()
-	p := play(t, b.playback, 22)
+	p := play(t, b.PlaybackURL, 22)
 
-	probe := exec.Command("ffprobe", "-v", "error", "-count_frames", "-read_intervals", "%+4", "-show_entries", "stream=codec_name,nb_read_frames", "-of", "json", b.playback)
+	probe := exec.Command("ffprobe", "-v", "error", "-count_frames", "-read_intervals", "%+4", "-show_entries", "stream=codec_name,nb_read_frames", "-of", "json", b.PlaybackURL)
 	said, err := probe.CombinedOutput()
 	if text := string(said); err != nil || !strings.Contains(text, "h264") || !strings.Contains(text, "aac") {
 		t.Errorf("ffprobe: %v\n%s", err, text)
@@ -73,7 +74,7 @@ func TestBroadcast(t *testing.T) {
 
 // follow collects the statuses that the API shows, each once, until it shows want.
 func (b *broadcast) follow(want string, limit time.Duration) (statuses []string) {
-	b.t.Helper()
+	b.T.Helper()
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		now := b.status()
 		if len(statuses) == 0 || statuses[len(statuses)-1] != now {
@@ -83,7 +84,7 @@ func (b *broadcast) follow(want string, limit time.Duration) (statuses []string)
 			return statuses
 		}
 	}
-	b.t.Fatalf("after %v the active session went %v, want %q", limit, statuses, want)
+	b.T.Fatalf("after %v the active session went %v, want %q", limit, statuses, want)
 	return nil
 }
 
@@ -105,16 +106,16 @@ var declared = map[string]struct {
 
 // checkClients reads the active session through every official client.
 func (b *broadcast) checkClients() {
-	b.t.Helper()
+	b.T.Helper()
 	clients := []conformance.Client{v6.New(), v7.New()}
 	for _, version := range conformance.JSVersions {
 		clients = append(clients, conformance.NewJS(version))
 	}
 	for _, c := range clients {
-		r, err := conformance.ReadAll(b.t.Context(), c, b.target)
+		r, err := conformance.ReadAll(b.T.Context(), c, b.s.target)
 		c.Close()
 		if err != nil {
-			b.t.Errorf("%s: %v", c.Name(), err)
+			b.T.Errorf("%s: %v", c.Name(), err)
 			continue
 		}
 		b.checkReading(c, r)
@@ -122,31 +123,31 @@ func (b *broadcast) checkClients() {
 }
 
 func (b *broadcast) checkReading(c conformance.Client, r conformance.Reading) {
-	b.t.Helper()
+	b.T.Helper()
 	name := c.Name()
 	for path, want := range declared {
 		got, ok := r["active."+path]
 		if !ok {
-			b.t.Errorf("%s: %s is missing", name, path)
+			b.T.Errorf("%s: %s is missing", name, path)
 			continue
 		}
 		if c.Go() && fmt.Sprintf("%T", got) != want.goType {
-			b.t.Errorf("%s: %s is a %T, want %s", name, path, got, want.goType)
+			b.T.Errorf("%s: %s is a %T, want %s", name, path, got, want.goType)
 		}
 		if _, text := got.(string); !c.Go() && !want.null && !text {
-			b.t.Errorf("%s: %s is %T, want a string", name, path, got)
+			b.T.Errorf("%s: %s is %T, want a string", name, path, got)
 		}
 		empty := got == nil || got == "" || got == (time.Time{})
 		if empty != want.null {
-			b.t.Errorf("%s: %s is %v", name, path, got)
+			b.T.Errorf("%s: %s is %v", name, path, got)
 		}
 	}
 	for path, want := range map[string]any{
-		"livestream.id": b.id, "session.livestream_id": b.id, "livestream.stream_key": b.key, "livestream.playback_url": b.playback,
-		"livestream.status": "LIVE", "livestream.disabled": "false", "livestream.ingest_server": "rtmp://" + b.rtmp + "/live/",
+		"livestream.id": b.ID, "session.livestream_id": b.ID, "livestream.stream_key": b.Key, "livestream.playback_url": b.PlaybackURL,
+		"livestream.status": "LIVE", "livestream.disabled": "false", "livestream.ingest_server": "rtmp://" + b.RTMP + "/live/",
 	} {
 		if got := r["active."+path]; got != want {
-			b.t.Errorf("%s: %s is %v, want %v", name, path, got, want)
+			b.T.Errorf("%s: %s is %v, want %v", name, path, got, want)
 		}
 	}
 }
@@ -157,8 +158,8 @@ func TestMeeting(t *testing.T) {
 	s := serve(t)
 	meeting := s.post("/meetings", `{"title":"weekly"}`, 201)["id"].(string)
 	started := s.post("/meetings/"+meeting+"/livestreams", "", 201)
-	s.target.Livestream, s.target.Meeting = started["id"].(string), meeting
-	b := &broadcast{server: s, id: started["id"].(string), key: started["stream_key"].(string), playback: started["playback_url"].(string)}
+	s.target.Meeting = meeting
+	b := s.broadcast(servertest.Livestream{ID: started["id"].(string), StreamKey: started["stream_key"].(string), PlaybackURL: started["playback_url"].(string)})
 	if got := started["status"]; got != "INVOKED" {
 		t.Errorf("start answers status %v, want INVOKED", got)
 	}
@@ -166,7 +167,7 @@ func TestMeeting(t *testing.T) {
 	if got := b.status(); got != "INVOKED" {
 		t.Fatalf("a minute after the start: %q, want INVOKED", got)
 	}
-	b.publish(20)
+	b.FFmpeg(20)
 	b.await("LIVE", 15*time.Second)
 	if r := b.read(); r["meeting_active.status"] != "LIVE" || r["active.livestream.meeting_id"] != meeting {
 		t.Errorf("the meeting's active livestream: %v, of meeting %v", r["meeting_active.status"], r["active.livestream.meeting_id"])
@@ -204,20 +205,20 @@ func (s *server) post(path, body string, want int) map[string]any {
 // on: the same element and Hls instance, in default configuration.
 func TestEncoderKilled(t *testing.T) {
 	b := serve(t).create()
-	first := b.publish(60)
+	first := b.FFmpeg(60)
 	b.await("LIVE", 15*time.Second)
-	p := play(t, b.playback, 40)
-	checked := check(b.t, b.playback, 45*time.Second)
-	waitFor(t, "the browser to play for 8 s", 30*time.Second, func() bool { return p.last().CurrentTime > 0 && p.last().Frames > 200 })
+	p := play(t, b.PlaybackURL, 40)
+	checked := check(b.T, b.PlaybackURL, 45*time.Second)
+	servertest.Eventually(t, "the browser to play for 8 s", 30*time.Second, func() bool { return p.last().CurrentTime > 0 && p.last().Frames > 200 })
 	before := b.read()["active.session.id"]
 	first.Process.Signal(syscall.SIGKILL)
 	b.await("LIVE RECONNECTING", 5*time.Second)
 	time.Sleep(5 * time.Second)
 	standing := p.last()
-	b.publish(30)
+	b.FFmpeg(30)
 	b.await("LIVE", 10*time.Second)
 	back := time.Now()
-	waitFor(t, "currentTime to advance", 15*time.Second, func() bool { return p.last().CurrentTime > standing.CurrentTime+0.3 })
+	servertest.Eventually(t, "currentTime to advance", 15*time.Second, func() bool { return p.last().CurrentTime > standing.CurrentTime+0.3 })
 	t.Logf("Chromium plays on %.1f s after the session was LIVE again", time.Since(back).Seconds())
 	r := b.read()
 	if r["active.session.id"] != before {
@@ -235,7 +236,7 @@ func TestEncoderKilled(t *testing.T) {
 
 // check plays with the headless player, which holds every playlist and every
 // byte against the strict checker. The returned function waits for the outcome.
-func check(t *testing.T, url string, d time.Duration) func() player.Stats {
+func check(t testing.TB, url string, d time.Duration) func() player.Stats {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	p := player.New(player.Options{URL: url, LowLatency: true, Check: true})
 	done := make(chan error, 1)
@@ -264,13 +265,13 @@ func check(t *testing.T, url string, d time.Duration) func() player.Stats {
 // and URL, its seconds are kept, and its numbers rise.
 func TestServerKilled(t *testing.T) {
 	b := serve(t).create()
-	b.publish(60)
+	b.FFmpeg(60)
 	b.await("LIVE", 15*time.Second)
 	time.Sleep(5 * time.Second)
 	before := b.read()
 	msn := b.mediaSequence()
-	b.stop(syscall.SIGKILL)
-	b.start()
+	b.Kill()
+	b.Restart()
 	after := b.read()
 	if after["active.session.id"] != before["active.session.id"] || b.status() != "LIVE RECONNECTING" {
 		t.Errorf("after the restart: %q, session %v, want the same session reconnecting", b.status(), after["active.session.id"])
@@ -278,9 +279,9 @@ func TestServerKilled(t *testing.T) {
 	if after["active.session.ingest_seconds"].(string) < before["active.session.ingest_seconds"].(string) {
 		t.Errorf("ingest fell from %v to %v", before["active.session.ingest_seconds"], after["active.session.ingest_seconds"])
 	}
-	b.publish(15)
+	b.FFmpeg(15)
 	b.await("LIVE", 10*time.Second)
-	waitFor(t, "a playlist", 10*time.Second, func() bool { return b.mediaSequence() > 0 })
+	servertest.Eventually(t, "a playlist", 10*time.Second, func() bool { return b.mediaSequence() > 0 })
 	if now := b.mediaSequence(); now <= msn {
 		t.Errorf("media sequence %d after the restart, %d before", now, msn)
 	}
@@ -288,15 +289,15 @@ func TestServerKilled(t *testing.T) {
 
 // mediaSequence reads the playlist as a new viewer does; 0 when there is none.
 func (b *broadcast) mediaSequence() (n int64) {
-	text := get(b.t, b.playback)
+	text := get(b.T, b.PlaybackURL)
 	lines := strings.Split(strings.TrimSpace(text), "\n")
-	media := get(b.t, strings.TrimSuffix(b.playback, "index.m3u8")+lines[len(lines)-1])
+	media := get(b.T, strings.TrimSuffix(b.PlaybackURL, "index.m3u8")+lines[len(lines)-1])
 	_, rest, _ := strings.Cut(media, "#EXT-X-MEDIA-SEQUENCE:")
 	fmt.Sscan(rest, &n)
 	return n
 }
 
-func get(t *testing.T, url string) string {
+func get(t testing.TB, url string) string {
 	t.Helper()
 	res, err := http.Get(url)
 	if err != nil {
@@ -308,13 +309,4 @@ func get(t *testing.T, url string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-func waitFor(t *testing.T, what string, limit time.Duration, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(limit); !ok(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v for %s", limit, what)
-		}
-	}
 }

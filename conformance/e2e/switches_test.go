@@ -45,37 +45,37 @@ func exits(encoder *exec.Cmd) <-chan error {
 // cut fails when the encoder is not gone and the session not closed within a
 // second of the call that ends it.
 func (b *broadcast) cut(what string, ended <-chan error, call func()) {
-	b.t.Helper()
+	b.T.Helper()
 	began := time.Now()
 	call()
 	answered := time.Since(began)
 	if got := b.status(); got != "404" {
-		b.t.Errorf("%s: the active session is %q right after the answer, want 404", what, got)
+		b.T.Errorf("%s: the active session is %q right after the answer, want 404", what, got)
 	}
 	select {
 	case err := <-ended:
 		if err == nil {
-			b.t.Errorf("%s: ffmpeg ended as if nothing had happened", what)
+			b.T.Errorf("%s: ffmpeg ended as if nothing had happened", what)
 		}
-		b.t.Logf("%s: answered after %v, ffmpeg gone after %v", what, answered.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+		b.T.Logf("%s: answered after %v, ffmpeg gone after %v", what, answered.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	case <-time.After(time.Until(began.Add(time.Second))):
-		b.t.Errorf("%s: a second later ffmpeg still publishes", what)
+		b.T.Errorf("%s: a second later ffmpeg still publishes", what)
 	}
 }
 
 // refused fails when an encoder with this key gets on air.
 func (b *broadcast) refused(what string) {
-	b.t.Helper()
+	b.T.Helper()
 	select {
-	case err := <-exits(b.publish(10)):
+	case err := <-exits(b.FFmpeg(10)):
 		if err == nil {
-			b.t.Errorf("%s: ffmpeg published to its end", what)
+			b.T.Errorf("%s: ffmpeg published to its end", what)
 		}
 	case <-time.After(8 * time.Second):
-		b.t.Errorf("%s: ffmpeg is not refused", what)
+		b.T.Errorf("%s: ffmpeg is not refused", what)
 	}
 	if got := b.status(); got != "404" {
-		b.t.Errorf("%s: the active session is %q, want 404", what, got)
+		b.T.Errorf("%s: the active session is %q, want 404", what, got)
 	}
 }
 
@@ -84,12 +84,12 @@ func (b *broadcast) refused(what string) {
 func TestSwitches(t *testing.T) {
 	t.Parallel()
 	b := serve(t).create()
-	path := "livestreams/" + b.id
+	path := "livestreams/" + b.ID
 
-	ended := exits(b.publish(60))
+	ended := exits(b.FFmpeg(60))
 	b.await("LIVE", 15*time.Second)
 	b.cut("disable", ended, func() {
-		if got := b.must("PUT "+path+"/disable", nil)["disabled"]; got != true && got != "true" {
+		if got := b.s.must("PUT "+path+"/disable", nil)["disabled"]; got != true && got != "true" {
 			t.Errorf("disable answers disabled = %v", got)
 		}
 	})
@@ -98,46 +98,46 @@ func TestSwitches(t *testing.T) {
 	}
 	b.refused("while disabled")
 
-	b.must("PUT "+path+"/enable", nil)
-	ended = exits(b.publish(60))
+	b.s.must("PUT "+path+"/enable", nil)
+	ended = exits(b.FFmpeg(60))
 	b.await("LIVE", 15*time.Second)
-	if a := b.ask("DELETE "+path, nil); a.Refusal == nil || a.Refusal.Status != http.StatusBadRequest {
+	if a := b.s.ask("DELETE "+path, nil); a.Refusal == nil || a.Refusal.Status != http.StatusBadRequest {
 		t.Errorf("deleting what is on air: %+v", a.Refusal)
 	}
 	if got := b.status(); got != "LIVE" {
 		t.Errorf("after the refused deletion: %q", got)
 	}
 
-	old := b.key
+	old := b.Key
 	b.cut("reset-stream-key", ended, func() {
-		b.key = b.must("POST "+path+"/reset-stream-key", nil)["stream_key"].(string)
+		b.Key = b.s.must("POST "+path+"/reset-stream-key", nil)["stream_key"].(string)
 	})
-	if b.key == old || b.read()["by_id.livestream.stream_key"] != b.key {
+	if b.Key == old || b.read()["by_id.livestream.stream_key"] != b.Key {
 		t.Error("the key did not change")
 	}
-	fresh := b.key
-	b.key = old
+	fresh := b.Key
+	b.Key = old
 	b.refused("with the old key")
-	b.key = fresh
-	ended = exits(b.publish(60))
+	b.Key = fresh
+	ended = exits(b.FFmpeg(60))
 	b.await("LIVE", 15*time.Second)
 	session := b.read()["active.session.id"].(string)
-	b.cut("stop", ended, func() { b.must("POST "+path+"/stop", nil) })
+	b.cut("stop", ended, func() { b.s.must("POST "+path+"/stop", nil) })
 	b.deleted(path, session)
 }
 
 // deleted deletes the livestream: no look-up finds it, but its session stays.
 func (b *broadcast) deleted(path, session string) {
-	b.t.Helper()
-	b.must("DELETE "+path, nil)
-	_, err := b.client.RealtimeKit.Livestreams.GetLivestreamSessionForLivestreamID(b.t.Context(), b.target.App, b.id,
-		realtime_kit.LivestreamGetLivestreamSessionForLivestreamIDParams{AccountID: cloudflare.F(b.target.Account)})
+	b.T.Helper()
+	b.s.must("DELETE "+path, nil)
+	_, err := b.s.client.RealtimeKit.Livestreams.GetLivestreamSessionForLivestreamID(b.T.Context(), b.s.target.App, b.ID,
+		realtime_kit.LivestreamGetLivestreamSessionForLivestreamIDParams{AccountID: cloudflare.F(b.s.target.Account)})
 	if gone, ok := errors.AsType[*cloudflare.Error](err); !ok || gone.StatusCode != http.StatusNotFound {
-		b.t.Errorf("the deleted livestream: %v", err)
+		b.T.Errorf("the deleted livestream: %v", err)
 	}
-	kept, err := b.client.RealtimeKit.Livestreams.GetLivestreamSessionDetailsForSessionID(b.t.Context(), b.target.App, session,
-		realtime_kit.LivestreamGetLivestreamSessionDetailsForSessionIDParams{AccountID: cloudflare.F(b.target.Account)})
-	if err != nil || kept.Data.LivestreamID != b.id {
-		b.t.Errorf("the session of the deleted livestream: %+v, %v", kept, err)
+	kept, err := b.s.client.RealtimeKit.Livestreams.GetLivestreamSessionDetailsForSessionID(b.T.Context(), b.s.target.App, session,
+		realtime_kit.LivestreamGetLivestreamSessionDetailsForSessionIDParams{AccountID: cloudflare.F(b.s.target.Account)})
+	if err != nil || kept.Data.LivestreamID != b.ID {
+		b.T.Errorf("the session of the deleted livestream: %+v, %v", kept, err)
 	}
 }

@@ -36,7 +36,7 @@ func TestVisible(t *testing.T) {
 			started, done := make(chan time.Time, 1), make(chan error, 1)
 			go func() {
 				done <- publisher.Run(ctx, publisher.Options{
-					URL: b.ingestURL(), Source: publisher.FromClip(clip, true), Speed: 1, End: end.how,
+					URL: b.IngestURL(), Source: publisher.FromClip(clip, true), Speed: 1, End: end.how,
 					OnStart: func() { started <- time.Now() },
 				})
 			}()
