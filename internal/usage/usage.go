@@ -1,39 +1,60 @@
-// Package usage turns what viewers were given into viewer seconds.
+// Package usage turns what viewers were given, asked for and told into viewer
+// seconds (design section 4).
 //
-// This is the *media* tier of design section 4: a viewer's seconds are the
-// distinct media seconds delivered to it, whichever rendition or request they
-// came by, and never more than the wall time since its first delivery plus the
-// span of the playlist (what a player may fetch at once when it joins).
+// There are three kinds of evidence, and each viewer is counted by one at a time:
 //
-// playback reports each complete delivery with [Counter.Delivered]; the
-// checkpoint loop takes the sums with [Counter.Drain] and confirms with
-// [Counter.Ack] what the store has. All arithmetic is in whole nanoseconds, so
-// nothing drifts.
+//   - media: the distinct media seconds delivered to it, whichever rendition or
+//     request they came by, and never more than the wall time since its first
+//     delivery plus the span of the playlist (what a player may fetch at once
+//     when it joins);
+//   - playlist, where a cache delivers the media: the time between its requests
+//     for the media playlist, each step at most two target durations;
+//   - beacon: what its player says it played, and never more than wall time, nor
+//     than the other two allow.
 //
-// State is one small record per viewer and session, made at the first delivery
-// and dropped once the viewer has left and could not be given the same media
-// again. It is sharded by the viewer id's random bits; there is no global lock.
+// What was counted is never taken back: who changes from one to another stands
+// still until the new sum has caught up, and the amounts stay where they were.
+//
+// playback reports with [Counter.Delivered], [Counter.Asked] and [Counter.Told].
+// The checkpoint loop takes sums per session (windows) and totals per viewer
+// (rows) with [Counter.Drain] and confirms with [Counter.Ack] what the store
+// has. All arithmetic is in whole nanoseconds, what is counted is whole
+// microseconds and the rest waits, so that nothing drifts and rows and windows
+// have the same sums.
+//
+// State is one small record per viewer and session, made at the first evidence
+// but a beacon, and dropped once the viewer has left, its row is stored, and it
+// could not be given the same media again. It is sharded by the viewer id's
+// random bits; there is no global lock.
 package usage
 
 import (
 	"cmp"
 	"crypto/rand"
+	"math"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"tally/internal/livestream"
-	"tally/internal/viewer"
 )
 
 const (
-	// DefaultMaxViewers bounds the records held: about 300 bytes each.
+	// DefaultMaxViewers bounds the records held: about 500 bytes each.
 	DefaultMaxViewers = 200_000
 
 	// minPresence is the shortest time a viewer counts as present after its
 	// last evidence; otherwise it is 3 target durations (design section 4).
 	minPresence = 10 * time.Second
+
+	// promiseHolds is how long a viewer that promised beacons is counted nothing
+	// while none comes: three of the intervals at which players send them.
+	promiseHolds = 15 * time.Second
+
+	// minIdle keeps a record for a player that sends its last beacon again.
+	minIdle = 3 * time.Minute
 
 	// maxIdle drops a record in any case: longer than the longest reconnect
 	// window (30 min), in which a standing playlist can be fetched again.
@@ -42,12 +63,19 @@ const (
 	// forgetSession drops an idle session's peak when nobody said it ended.
 	forgetSession = 24 * time.Hour
 
+	// rowEvery is how old a stored row of a viewer that watches may get.
+	rowEvery = time.Minute
+
+	// rowsAtOnce bounds the rows of a shard in one Drain, so that a checkpoint
+	// stays short: 2,048 in all, 4,096 a second.
+	rowsAtOnce = 32
+
 	shardCount = 64
 )
 
 // Config of a [Counter]. The zero value works.
 type Config struct {
-	Node string // names this node in usage windows; may be ""
+	Node string // names this node in windows and rows; may be ""
 	// Incarnation changes with every start of the node; "" draws a random one.
 	Incarnation string
 	// MaxViewers bounds the records of viewers held at once; 0 means
@@ -62,20 +90,31 @@ type Counter struct {
 	maxPerShard       int
 	start             time.Time // monotonic zero of every instant held here
 
-	refused atomic.Int64 // deliveries that were not counted because of MaxViewers
+	refused atomic.Int64 // evidence that was not counted because of MaxViewers
+	ends    atomic.Int64 // sessions that ended
 	shards  [shardCount]shard
 
-	mu       sync.Mutex // guards what follows; never taken for a known viewer's delivery
+	mu       sync.Mutex // guards what follows; never taken for a known viewer's evidence
 	sessions map[string]*session
 	window   int64 // number of the newest window made
 }
 
+// The kinds of evidence, as indexes.
+const (
+	byBeacon = iota
+	byMedia
+	byPlaylist
+	kinds
+)
+
+var usageKinds = [kinds]livestream.UsageKind{livestream.ByBeacon, livestream.ByMedia, livestream.ByPlaylist}
+
 // A session is what is counted of one livestream session.
 type session struct {
 	id      string
-	pending atomic.Int64 // ns counted that are in no window yet
-	present atomic.Int64 // viewers with evidence within their presence time
-	records atomic.Int64 // viewer records that point here
+	pending [kinds]atomic.Int64 // ns counted that are in no window yet, whole microseconds
+	present atomic.Int64        // viewers with evidence within their presence time
+	records atomic.Int64        // viewer records that point here
 	ended   atomic.Bool
 
 	// edge is the counter of the newest part anyone was given: records of
@@ -84,9 +123,9 @@ type session struct {
 
 	// What follows is guarded by Counter.mu.
 	peak    int64
-	told    audience               // what the newest window says
-	last    time.Duration          // when anything was last seen of it
-	offered livestream.UsageWindow // drained but not acknowledged; number 0: none
+	told    audience                 // what the newest window says
+	last    time.Duration            // when anything was last seen of it
+	offered []livestream.UsageWindow // drained but not acknowledged: of one number, a kind each
 }
 
 // An audience is how many watch, and the most that did at once.
@@ -113,86 +152,6 @@ func New(c Config) *Counter {
 
 func (c *Counter) now() time.Duration { return time.Since(c.start) }
 
-// A Delivery is media that one viewer was given completely: one part, or the
-// parts of one full segment. HEAD, partial ranges and aborted answers are none.
-type Delivery struct {
-	SessionID string // the session that the media belongs to
-	Viewer    viewer.ID
-	// First is the counter of the first part. Counters rise by one from part to
-	// part over a run, and a session's media is all of one run.
-	First int64
-	// Window is the media time the playlist spans now: what a viewer may take
-	// at once without having waited for it.
-	Window time.Duration
-	Target time.Duration // the playlist's target duration
-
-	Bytes     int64 // delivered
-	Rendition int   // 0 to 63; others are not noted
-}
-
-// A Presence is one request for a media playlist of shared delivery.
-type Presence struct {
-	SessionID string // whose media the playlist ends with
-	Viewer    viewer.ID
-	Target    time.Duration // the playlist's target duration
-	// Held says that the playlist ends with a held picture: whoever asks is
-	// there, and earns nothing.
-	Held bool
-}
-
-// A Beacon is what a player tells of itself.
-type Beacon struct {
-	SessionID string // whose media the playlist ends with now
-	Viewer    viewer.ID
-	Seq       int64 // rises from beacon to beacon; the same again replaces that one
-	// Played is the playhead time since the beacon before.
-	Played time.Duration
-}
-
-// Asked takes note of a presence.
-func (c *Counter) Asked(p Presence) {
-	c.known(p.SessionID, p.Viewer)
-}
-
-// Told takes note of a beacon.
-func (c *Counter) Told(b Beacon) {
-	c.known(b.SessionID, b.Viewer)
-}
-
-// known moves a viewer to the front of those present.
-func (c *Counter) known(session string, id viewer.ID) {
-	sh := &c.shards[id.Random()%shardCount]
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if w := sh.watching[key{session, id}]; w != nil {
-		sh.seen(w, c.now())
-	}
-}
-
-// Delivered counts d; spans is the media time of each of its parts, from First
-// on. It allocates nothing after a viewer's first delivery, and keeps no
-// reference to spans, which stand apart so that the compiler sees that.
-func (c *Counter) Delivered(d Delivery, spans []time.Duration) {
-	now := c.now()
-	sh := &c.shards[d.Viewer.Random()%shardCount]
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	w := sh.watching[key{d.SessionID, d.Viewer}]
-	if w == nil {
-		if !sh.makeRoom(c.maxPerShard) {
-			c.refused.Add(1)
-			return
-		}
-		w = sh.admit(c.session(d.SessionID, now), d.Viewer, now)
-	}
-	w.span = max(w.span, d.Window)
-	w.presence = max(minPresence, 3*d.Target)
-	w.distinct += w.parts.fetch(d.First, spans)
-	w.settle(now)
-	sh.seen(w, now)
-	w.session.advance(w.parts.high)
-}
-
 // session returns the session's record, making it at first.
 func (c *Counter) session(id string, now time.Duration) *session {
 	c.mu.Lock()
@@ -217,71 +176,118 @@ func (s *session) advance(counter int64) {
 	}
 }
 
-// Drain takes what was counted and returns every window that was not
-// acknowledged, oldest first. A session has at most one such window: while it
-// waits for its Ack it is offered again unchanged, and what is counted
-// meanwhile goes into the next. So a failed checkpoint loses nothing, a
+// Drain returns what the store does not have yet: every window that was not
+// acknowledged, oldest first, and about 2,000 rows of viewers at most.
+//
+// A session has at most one number of windows that waits for its Ack, one
+// window for each kind of evidence; meanwhile it is offered again unchanged, and
+// what is counted goes into the next. So a failed checkpoint loses nothing, a
 // repeated one counts nothing twice, and a store that is down costs no memory.
+//
+// A row is offered when the viewer left or its session ended, and at most a
+// minute after its figures changed; again, with the figures of then, until it
+// is acknowledged.
 //
 // It is also the moment at which viewers that left are noticed and the peak is
 // taken, so it is to be called about twice a second.
 func (c *Counter) Drain() ([]livestream.UsageWindow, []livestream.Viewing) {
 	now := c.now()
-	c.sweep(now)
+	var rows []livestream.Viewing
+	for i := range c.shards {
+		rows = c.shards[i].drain(c, now, rowsAtOnce, rows)
+	}
+	return c.windows(now), rows
+}
+
+// DrainAll is for a shutdown: everybody leaves, and every row is returned that
+// the store does not have, with the windows. Evidence that comes later is
+// counted all the same.
+func (c *Counter) DrainAll() ([]livestream.UsageWindow, []livestream.Viewing) {
+	now := c.now()
+	var rows []livestream.Viewing
+	for i := range c.shards {
+		c.shards[i].leaveAll()
+		rows = c.shards[i].drain(c, now, math.MaxInt, rows)
+	}
+	return c.windows(now), rows
+}
+
+// windows takes each session's figures.
+func (c *Counter) windows(now time.Duration) (ws []livestream.UsageWindow) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var ws []livestream.UsageWindow
 	for id, s := range c.sessions {
 		present := s.sample(now)
-		if s.offered.Window == 0 {
-			s.offered = c.drain(s, audience{present, s.peak})
+		if len(s.offered) == 0 {
+			c.drain(s, audience{present, s.peak})
 		}
-		if s.offered.Window != 0 {
-			ws = append(ws, s.offered)
-		} else if s.forgettable(now) {
+		ws = append(ws, s.offered...)
+		if len(s.offered) == 0 && s.forgettable(now) {
 			delete(c.sessions, id)
 		}
 	}
-	slices.SortFunc(ws, func(a, b livestream.UsageWindow) int { return cmp.Compare(a.Window, b.Window) })
-	return ws, nil
+	slices.SortStableFunc(ws, func(a, b livestream.UsageWindow) int { return cmp.Compare(a.Window, b.Window) })
+	return ws
 }
 
-// DrainAll is Drain at a shutdown.
-func (c *Counter) DrainAll() ([]livestream.UsageWindow, []livestream.Viewing) { return c.Drain() }
-
-// drain makes a window of what is pending and of an audience that changed; zero
+// drain makes windows of what is pending and of an audience that changed; none
 // when there is neither. Under c.mu.
-func (c *Counter) drain(s *session, seen audience) livestream.UsageWindow {
-	amount := s.pending.Swap(0)
-	if amount == 0 && seen == s.told {
-		return livestream.UsageWindow{}
+func (c *Counter) drain(s *session, seen audience) {
+	var amounts [kinds]time.Duration
+	sum := time.Duration(0)
+	for kind := range amounts {
+		amounts[kind] = time.Duration(s.pending[kind].Swap(0))
+		sum += amounts[kind]
+	}
+	if sum == 0 && seen == s.told {
+		return
 	}
 	s.told = seen
 	c.window++
-	return livestream.UsageWindow{
-		SessionID: s.id, Kind: livestream.ByMedia,
-		Node: c.node, Incarnation: c.incarnation, Window: c.window,
-		Amount: time.Duration(amount), Viewers: int(seen.now), PeakViewers: int(seen.peak),
+	for kind, amount := range amounts {
+		if amount == 0 && (sum != 0 || kind != byMedia) { // an audience alone goes with media
+			continue
+		}
+		s.offered = append(s.offered, livestream.UsageWindow{
+			SessionID: s.id, Kind: usageKinds[kind],
+			Node: c.node, Incarnation: c.incarnation, Window: c.window,
+			Amount: amount, Viewers: int(seen.now), PeakViewers: int(seen.peak),
+		})
 	}
 }
 
-// Ack says that the store has these windows. Windows it does not know are
+// Ack says that the store has these windows and rows. What it does not know is
 // ignored, so acknowledging twice is harmless.
-func (c *Counter) Ack(ws []livestream.UsageWindow, _ []livestream.Viewing) {
+func (c *Counter) Ack(ws []livestream.UsageWindow, vs []livestream.Viewing) {
+	c.ackWindows(ws)
+	now := c.now()
+	for i := range vs {
+		random, err := strconv.ParseUint(vs[i].Viewer, 16, 64)
+		if err == nil {
+			c.shards[random%shardCount].ack(c, now, random, &vs[i])
+		}
+	}
+}
+
+func (c *Counter) ackWindows(ws []livestream.UsageWindow) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, w := range ws {
-		if s := c.sessions[w.SessionID]; s != nil && s.offered.Window == w.Window {
-			s.offered = livestream.UsageWindow{}
+		if s := c.sessions[w.SessionID]; s != nil {
+			s.offered = slices.DeleteFunc(s.offered, func(o livestream.UsageWindow) bool {
+				return o.Window == w.Window && o.Kind == w.Kind
+			})
 		}
 	}
 }
 
 // Viewers returns how many viewers watch the session now, and the most that did
-// at once. A session that nobody was given media of has none.
+// at once. A session that nobody gave evidence of watching has none.
 func (c *Counter) Viewers(sessionID string) (now, peak int) {
 	at := c.now()
-	c.sweep(at)
+	for i := range c.shards {
+		c.shards[i].look(c, at)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.sessions[sessionID]
@@ -299,6 +305,7 @@ func (c *Counter) End(sessionID string) {
 	if s := c.sessions[sessionID]; s != nil {
 		s.sample(c.now())
 		s.ended.Store(true)
+		c.ends.Add(1)
 	}
 }
 
@@ -317,24 +324,28 @@ func (s *session) sample(now time.Duration) int64 {
 
 // forgettable reports whether nothing is left to count. Under Counter.mu.
 func (s *session) forgettable(now time.Duration) bool {
-	return s.records.Load() == 0 && s.pending.Load() == 0 && s.told.now == 0 &&
-		(s.ended.Load() || now-s.last > forgetSession)
+	for kind := range s.pending {
+		if s.pending[kind].Load() != 0 {
+			return false
+		}
+	}
+	return s.records.Load() == 0 && s.told.now == 0 && (s.ended.Load() || now-s.last > forgetSession)
 }
 
 // Stats are figures of the counter itself, for metrics.
 type Stats struct {
-	Records int64 // viewer records held
-	Present int64 // of these, viewers that are watching
-	Refused int64 // deliveries not counted because MaxViewers was reached
+	Records  int64 // viewer records held
+	Present  int64 // of these, viewers that are watching
+	Refused  int64 // evidence not counted because MaxViewers was reached
+	Waiting  int64 // rows that are due and not stored yet
+	RowsLost int64 // rows that were not stored when their record had to make room
 }
 
 // Stats returns the counter's figures.
 func (c *Counter) Stats() Stats {
 	st := Stats{Refused: c.refused.Load()}
 	for i := range c.shards {
-		records, present := c.shards[i].size()
-		st.Records += records
-		st.Present += present
+		c.shards[i].addTo(&st)
 	}
 	return st
 }

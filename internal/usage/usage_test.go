@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	part    = 333_333_333 * time.Nanosecond // ten frames at 30 fps: no whole number of milliseconds
+	part    = 333_333 * time.Microsecond // ten frames at 30 fps, as the playlist states it
 	listed  = 36                            // parts: a playlist of 12 s
 	session = "0b8f8a1e-6c54-4c9a-9d0e-2f6b0a4c1d11"
 )
@@ -311,8 +311,8 @@ func TestViewersThatLeftAreForgotten(t *testing.T) {
 		want(t, c, l, counted)
 		time.Sleep(time.Hour)
 		c.End(session)
-		c.Drain()
-		c.Drain()
+		l.checkpoint(c)
+		l.checkpoint(c)
 		if r := c.Stats().Records; r != 0 {
 			t.Errorf("%d records an hour later", r)
 		}

@@ -1,9 +1,10 @@
 package usage
 
 import (
-	"sync"
+	"strconv"
 	"time"
 
+	"tally/internal/livestream"
 	"tally/internal/viewer"
 )
 
@@ -47,156 +48,141 @@ func (f *fetched) add(counter int64) bool {
 	return true
 }
 
-// A watch is one viewer of one session. Its shard's mutex guards it.
+// A watch is one viewer of one session. Its shard's mutex guards it. Instants
+// are since Counter.start.
 type watch struct {
-	key     key
+	id      viewer.ID
+	stay    int64 // tells records of one viewer and session apart, in rows
 	session *session
+	sibling *watch // the same viewer in another session
 
-	first    time.Duration // instant of the first delivery
+	first    time.Duration // instant of the first evidence
 	last     time.Duration // instant of the newest
-	span     time.Duration // the longest playlist it was given media from
 	presence time.Duration // how long it counts as present after last
-	distinct time.Duration // media time given, each part once
-	counted  time.Duration // of that, what went into the session's sum
 
-	parts fetched // all of one run: a session's media is of no other
+	// Media that it was given.
+	delivered  time.Duration // instant of the first delivery; -1 before any
+	span       time.Duration // the longest playlist it was given media from
+	distinct   time.Duration // media time, each part once
+	bytes      int64
+	renditions uint64
+	parts      fetched // all of one run: a session's media is of no other
 
-	present    bool
-	prev, next *watch // in the shard's present or gone list
+	// Playlists that it asked for.
+	mark   time.Duration // instant up to which steps go; -1 before any
+	steps  time.Duration // sum of the time between requests
+	asking bool          // the newest evidence is a request, and the step goes on
+	step   time.Duration // how long a step may be
+
+	// Beacons. Once there was one, nothing else is counted.
+	beacons bool
+	lapsed  bool // a promised beacon did not come in time
+	seq     int64
+	played  time.Duration // as the beacon seq says
+	told    time.Duration // sum over beacons, as far as it can be true
+
+	counted [kinds]time.Duration // what went into the session's sums: whole microseconds
+	total   time.Duration        // the sum of these
+
+	present bool
+	seat    node          // in the shard's present or gone
+	row     node          // in the shard's later, due or offered
+	queued  *list         // which of these; nil: the store has its row
+	rowAt   time.Duration // when its row is due; while in later
 }
 
-// settle counts what the viewer may have by now: its distinct media time, but
-// never more than the wall time since its first delivery plus the playlist.
+// deliver takes note of media.
+func (w *watch) deliver(d *Delivery, spans []time.Duration, now time.Duration) {
+	if w.delivered < 0 {
+		w.delivered = now
+	}
+	w.span = max(w.span, d.Window)
+	w.presence = max(minPresence, 3*d.Target)
+	w.distinct += w.parts.fetch(d.First, spans)
+	w.bytes += d.Bytes
+	if d.Rendition >= 0 && d.Rendition < 64 {
+		w.renditions |= 1 << d.Rendition
+	}
+	w.asking = false
+	if w.mark >= 0 {
+		w.mark = now // this time is the media's: no step counts it too
+	}
+}
+
+// ask takes note of a request for a shared playlist.
+func (w *watch) ask(p *Presence, now time.Duration) {
+	w.step = 2 * max(0, p.Target)
+	w.presence = max(minPresence, 3*p.Target)
+	if w.mark >= 0 && !p.Held {
+		w.steps += min(now-w.mark, w.step)
+	}
+	w.mark = now
+	w.asking = !p.Held
+}
+
+// hear takes note of a beacon that tells of fresh played time. The sum is cut to
+// what can be true: the wall time since the first other evidence, and the time
+// of which there is other evidence, with the step that goes on. What is cut is
+// forgotten, so that a mistaken or forged beacon hides no later pause.
+func (w *watch) hear(b *Beacon, fresh, now time.Duration) {
+	w.beacons, w.seq, w.played = true, b.Seq, b.Played
+	wall, seen := now-w.first, w.distinct+w.steps
+	if w.asking {
+		seen += min(now-w.mark, w.step)
+	}
+	w.told = max(w.told, min(w.told+min(fresh, wall), wall, seen)) // min first: fresh may be any number
+	w.count(byBeacon, w.told-w.total)
+}
+
+// settle counts what media and playlists speak for by now, of a viewer that
+// sends no beacons: the distinct media time within the wall time since its first
+// delivery plus the playlist, and the steps; together never more than wall time
+// plus the playlist. Who promised beacons is counted nothing for a while.
 func (w *watch) settle(now time.Duration) {
-	due := min(w.distinct, now-w.first+w.span)
-	if due > w.counted {
-		w.session.pending.Add(int64(due - w.counted))
-		w.counted = due
+	if w.beacons {
+		return
 	}
-}
-
-// A key names a viewer's record: the same viewer in the next session is another.
-type key struct {
-	session string
-	viewer  viewer.ID
-}
-
-// A shard holds some of the viewers.
-type shard struct {
-	mu       sync.Mutex // guards everything below
-	watching map[key]*watch
-	present  list // by last evidence, newest first
-	gone     list // left, but could be given the same media again
-	left     int64
-	_        [64]byte // keeps neighbours' mutexes off one cache line
-}
-
-func (sh *shard) init() {
-	sh.watching = map[key]*watch{}
-	sh.present.init()
-	sh.gone.init()
-}
-
-// admit makes the record of a viewer's first delivery.
-func (sh *shard) admit(s *session, id viewer.ID, now time.Duration) *watch {
-	w := &watch{key: key{s.id, id}, session: s, first: now, parts: fetched{high: -1}}
-	sh.watching[w.key] = w
-	sh.gone.pushFront(w)
-	sh.left++
-	return w
-}
-
-// seen moves the viewer to the front of those present.
-func (sh *shard) seen(w *watch, now time.Duration) {
-	w.last = now
-	remove(w)
-	sh.present.pushFront(w)
-	if !w.present {
-		w.present = true
-		sh.left--
-		w.session.present.Add(1)
-	}
-}
-
-// makeRoom reports whether one more record fits, dropping the viewer that left
-// longest ago if need be. Should that one come back within the playlist's
-// window, what it fetches again counts again.
-func (sh *shard) makeRoom(limit int) bool {
-	if len(sh.watching) < limit {
-		return true
-	}
-	if sh.left == 0 {
-		return false
-	}
-	sh.drop(sh.gone.back())
-	return true
-}
-
-// drop forgets a viewer that left.
-func (sh *shard) drop(w *watch) {
-	remove(w)
-	sh.left--
-	delete(sh.watching, w.key)
-	w.session.records.Add(-1)
-}
-
-func (sh *shard) size() (records, present int64) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	return int64(len(sh.watching)), int64(len(sh.watching)) - sh.left
-}
-
-// sweep notices who left, and forgets those that cannot be counted twice.
-func (c *Counter) sweep(now time.Duration) {
-	for i := range c.shards {
-		c.shards[i].sweep(now)
-	}
-}
-
-// sweep looks only at viewers without evidence for minPresence, and of those
-// that left at the oldest until one must stay: the cost is that of the leavers.
-func (sh *shard) sweep(now time.Duration) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	for w := sh.present.back(); w != nil && now-w.last > minPresence; {
-		before := sh.present.before(w)
-		if now-w.last > w.presence {
-			w.present = false
-			w.session.present.Add(-1)
-			sh.left++
-			remove(w)
-			sh.gone.pushFront(w)
+	if w.id.Beacons() && !w.lapsed {
+		if now-w.first < promiseHolds {
+			return
 		}
-		w = before
+		w.lapsed = true
 	}
-	for w := sh.gone.back(); w != nil; w = sh.gone.back() {
-		again := w.session.edge.Load()-w.parts.high < bitmapParts // may still be listed
-		if again && now-w.last <= maxIdle {
-			break
-		}
-		sh.drop(w)
+	limit := now - w.first + w.span
+	if w.delivered >= 0 {
+		media := min(w.distinct, now-w.delivered+w.span)
+		w.count(byMedia, min(media-w.counted[byMedia], limit-w.total))
+	}
+	w.count(byPlaylist, min(w.steps-w.counted[byPlaylist], limit-w.total))
+}
+
+// count adds to what was counted, in whole microseconds: what is less waits.
+func (w *watch) count(kind int, more time.Duration) {
+	if more = more.Truncate(time.Microsecond); more > 0 {
+		w.counted[kind] += more
+		w.total += more
+		w.session.pending[kind].Add(int64(more))
 	}
 }
 
-// A list is a ring around a sentinel.
-type list struct{ root watch }
-
-func (l *list) init() { l.root.prev, l.root.next = &l.root, &l.root }
-
-func (l *list) pushFront(w *watch) {
-	w.prev, w.next = &l.root, l.root.next
-	w.prev.next, w.next.prev = w, w
-}
-
-// back returns the last element, or nil.
-func (l *list) back() *watch { return l.before(&l.root) }
-
-// before returns the element before w, or nil.
-func (l *list) before(w *watch) *watch {
-	if w.prev == &l.root {
-		return nil
+// viewing is the viewer's row as it stands.
+func (c *Counter) viewing(w *watch) livestream.Viewing {
+	incarnation := c.incarnation
+	if w.stay > 0 {
+		incarnation += "." + strconv.FormatInt(w.stay, 36)
 	}
-	return w.prev
+	return livestream.Viewing{
+		SessionID: w.session.id, Viewer: w.id.RandomHex(), Node: c.node, Incarnation: incarnation,
+		First: c.start.Add(w.first).UTC().Round(0), Last: c.start.Add(w.last).UTC().Round(0), // no monotonic part
+		Beacon: w.counted[byBeacon], Media: w.counted[byMedia], Playlist: w.counted[byPlaylist],
+		Bytes: w.bytes, Renditions: w.renditions,
+		Left: !w.present || w.session.ended.Load(),
+	}
 }
 
-func remove(w *watch) { w.prev.next, w.next.prev = w.next, w.prev }
+// sameFigures reports whether two rows of one record say the same.
+func sameFigures(a, b *livestream.Viewing) bool {
+	return a.Incarnation == b.Incarnation && a.Last.Equal(b.Last) &&
+		a.Beacon == b.Beacon && a.Media == b.Media && a.Playlist == b.Playlist &&
+		a.Bytes == b.Bytes && a.Renditions == b.Renditions && a.Left == b.Left
+}

@@ -1,0 +1,137 @@
+package usage
+
+import (
+	"time"
+
+	"tally/internal/viewer"
+)
+
+// A Delivery is media that one viewer was given completely: one part, or the
+// parts of one full segment. HEAD, partial ranges and aborted answers are none.
+type Delivery struct {
+	SessionID string // the session that the media belongs to
+	Viewer    viewer.ID
+	// First is the counter of the first part. Counters rise by one from part to
+	// part over a run, and a session's media is all of one run.
+	First int64
+	// Window is the media time the playlist spans now: what a viewer may take
+	// at once without having waited for it.
+	Window time.Duration
+	Target time.Duration // the playlist's target duration
+
+	Bytes     int64 // delivered
+	Rendition int   // 0 to 63; others are not noted
+}
+
+// A Presence is one request for a media playlist of shared delivery.
+type Presence struct {
+	SessionID string // whose media the playlist ends with
+	Viewer    viewer.ID
+	Target    time.Duration // the playlist's target duration
+	// Held says that the playlist ends with a held picture: whoever asks is
+	// there, and earns nothing.
+	Held bool
+}
+
+// A Beacon is what a player tells of itself.
+type Beacon struct {
+	SessionID string // whose media the playlist ends with now
+	Viewer    viewer.ID
+	Seq       int64 // rises from beacon to beacon; the same again replaces that one
+	// Played is the playhead time since the beacon before: without pause, stall,
+	// seek or hidden wait.
+	Played time.Duration
+}
+
+// Delivered counts d; spans is the media time of each of its parts, from First
+// on, 0 for a held picture. It allocates nothing after a viewer's first
+// evidence, and keeps no reference to spans, which stand apart so that the
+// compiler sees that.
+func (c *Counter) Delivered(d Delivery, spans []time.Duration) {
+	now := c.now()
+	sh := c.shard(d.Viewer)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	w := sh.record(c, d.SessionID, d.Viewer, now)
+	if w == nil {
+		return
+	}
+	w.deliver(&d, spans, now)
+	w.settle(now)
+	sh.seen(w, now)
+	w.session.advance(w.parts.high)
+}
+
+// Asked counts the time since the viewer asked before. Only playlists of shared
+// delivery are evidence: in direct delivery, the media is. It allocates nothing
+// after a viewer's first evidence.
+func (c *Counter) Asked(p Presence) {
+	now := c.now()
+	sh := c.shard(p.Viewer)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	w := sh.record(c, p.SessionID, p.Viewer, now)
+	if w == nil {
+		return
+	}
+	w.ask(&p, now)
+	w.settle(now)
+	sh.seen(w, now)
+}
+
+// Told counts what a player says it played, as far as it can be true. A beacon
+// of a viewer without other evidence in that session counts nothing, an older
+// one than was heard neither; one with a negative figure is ignored. It
+// allocates nothing.
+func (c *Counter) Told(b Beacon) {
+	if b.Seq < 0 || b.Played < 0 {
+		return
+	}
+	now := c.now()
+	sh := c.shard(b.Viewer)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	w := sh.find(b.Viewer.Random(), b.SessionID)
+	if w == nil {
+		return
+	}
+	fresh, ok := sh.fresh(&b)
+	if !ok {
+		return
+	}
+	w.hear(&b, fresh, now)
+	if fresh > 0 {
+		sh.seen(w, now)
+	}
+}
+
+func (c *Counter) shard(id viewer.ID) *shard { return &c.shards[id.Random()%shardCount] }
+
+// record returns the viewer's record, making it at first; nil when there is no
+// room for another.
+func (sh *shard) record(c *Counter, sessionID string, id viewer.ID, now time.Duration) *watch {
+	if w := sh.find(id.Random(), sessionID); w != nil {
+		return w
+	}
+	if !sh.makeRoom(c.maxPerShard) {
+		c.refused.Add(1)
+		return nil
+	}
+	return sh.admit(c.session(sessionID, now), id, now)
+}
+
+// fresh returns what a beacon tells that no beacon of the viewer did before, in
+// whichever session; false: nothing, it is an old one.
+func (sh *shard) fresh(b *Beacon) (time.Duration, bool) {
+	fresh := b.Played
+	for w := sh.watching[b.Viewer.Random()]; w != nil; w = w.sibling {
+		switch {
+		case !w.beacons || w.seq < b.Seq:
+		case w.seq > b.Seq:
+			return 0, false
+		default:
+			fresh = min(fresh, b.Played-w.played)
+		}
+	}
+	return fresh, fresh >= 0
+}
