@@ -34,16 +34,34 @@ func (m *Manager) checkpoints() {
 	}
 }
 
-// checkpoint writes the figures of sessions and what viewers watched, then
-// tells the outputs which numbers are durable. usage may be nil. A store that cannot write is
-// asked again at the next tick: figures are totals, so nothing is lost.
+// A written is one session's part of a checkpoint, and what to do when it is
+// durable.
+type written struct {
+	s     *session
+	out   Output
+	pub   *Publication // nil: none is connected
+	given given        // of pub's intervals
+}
+
+// checkpoint writes the figures of sessions, what publications that ended left
+// to be written, and what viewers watched, then tells the outputs which numbers
+// are durable. usage may be nil. A store that cannot write is asked again at the
+// next tick: figures are totals, and what is no total is kept until it is
+// written, so nothing is lost. One checkpoint is written after the other, so
+// that an older view of a session never overtakes a newer one.
 func (m *Manager) checkpoint(ctx context.Context, sessions []*session, usage Usage) {
-	cs := make([]livestream.Checkpoint, 0, len(sessions))
-	of := make([]*session, 0, len(sessions))
-	outs := make([]Output, 0, len(sessions))
+	select {
+	case m.writing <- struct{}{}:
+		defer func() { <-m.writing }()
+	case <-ctx.Done():
+		return
+	}
+	cs := m.remaining()
+	rests := len(cs)
+	of := make([]written, 0, len(sessions))
 	for _, s := range sessions {
-		if c, out, ok := s.checkpoint(); ok {
-			cs, of, outs = append(cs, c), append(of, s), append(outs, out)
+		if c, w, ok := s.checkpoint(); ok {
+			cs, of = append(cs, c), append(of, w)
 		}
 	}
 	var ws []livestream.UsageWindow
@@ -61,9 +79,14 @@ func (m *Manager) checkpoint(ctx context.Context, sessions []*session, usage Usa
 		m.log.Error("checkpoint", "sessions", len(cs), "err", err)
 		return
 	}
-	for i, out := range outs {
-		of[i].reserved(cs[i].MSNMark - msnHeadroom)
-		out.Mark(cs[i].MSNMark, cs[i].DiscontinuityMark)
+	m.forget(rests)
+	for i, w := range of {
+		c := &cs[rests+i]
+		w.s.reserved(c.MSNMark - msnHeadroom)
+		w.out.Mark(c.MSNMark, c.DiscontinuityMark)
+		if w.pub != nil {
+			w.pub.intervals.written(w.given)
+		}
 	}
 	if usage != nil {
 		usage.Ack(ws, vs)
@@ -73,32 +96,34 @@ func (m *Manager) checkpoint(ctx context.Context, sessions []*session, usage Usa
 // checkpoint reads the session's figures; ok is false when nothing moves: no
 // publisher is connected, and no picture is held meanwhile, which takes up
 // media sequence numbers and earns no seconds.
-func (s *session) checkpoint() (c livestream.Checkpoint, out Output, ok bool) {
+func (s *session) checkpoint() (c livestream.Checkpoint, w written, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.out == nil {
-		return c, nil, false
+		return c, w, false
 	}
 	progress := s.out.Progress()
 	if s.pub == nil && progress.MSN <= s.msn {
-		return c, nil, false
+		return c, w, false
 	}
+	w = written{s: s, out: s.out, pub: s.pub}
 	c = livestream.Checkpoint{
 		LivestreamID: s.id, SessionID: s.rec.Session.ID, Epoch: s.rec.Session.Epoch,
-		At: s.clock.now(), Ingest: s.ingest,
+		At: s.clock.now(), Ingest: s.ingest, Bytes: s.bytes,
 		RunID: s.rec.Livestream.Run.ID, PartTarget: progress.PartTarget, LongestGOP: progress.LongestGOP,
 		MSNMark:           progress.MSN + msnHeadroom,
 		DiscontinuityMark: progress.Discontinuity + discontinuityHeadroom,
 	}
 	if s.pub == nil {
-		return c, s.out, true
+		return c, w, true
 	}
+	r, intervals, given := s.news(s.pub)
 	c.Epoch = s.pub.epoch
-	c.Ingest += time.Duration(s.pub.ingest.Load())
-	if last := s.pub.lastArrival(); !last.IsZero() {
-		c.LastMediaAt = s.clock.at(last)
-	}
-	return c, s.out, true
+	c.Ingest += r.ingest
+	c.Bytes += r.bytes
+	c.LastMediaAt = s.labelOf(s.pub, r.last)
+	c.Intervals, w.given = intervals, given
+	return c, w, true
 }
 
 // reserved takes note that a checkpoint for that media sequence number is

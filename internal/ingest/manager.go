@@ -49,15 +49,19 @@ type Manager struct {
 	actors sync.WaitGroup
 	loops  sync.WaitGroup
 
+	writing chan struct{} // holds one value while a checkpoint is made and written
+
 	mu       sync.Mutex
 	sessions map[string]*session // by livestream id
 	stopping bool
+	rests    []livestream.Checkpoint // what ended publications left to be written
+	lost     int                     // of rests, since remaining returned them
 }
 
 // New returns a Manager that keeps checkpoints until Shutdown. Call Resume
 // before the first Publish.
 func New(cfg Config) *Manager {
-	m := &Manager{store: cfg.Store, open: cfg.Open, usage: cfg.Usage, log: cfg.Log, sessions: map[string]*session{}}
+	m := &Manager{store: cfg.Store, open: cfg.Open, usage: cfg.Usage, log: cfg.Log, sessions: map[string]*session{}, writing: make(chan struct{}, 1)}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.loops.Go(m.checkpoints)
 	return m

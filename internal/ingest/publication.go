@@ -36,9 +36,10 @@ type Publication struct {
 
 	first  atomic.Int64 // arrival of the first media message: nanoseconds since began, 0 before
 	last   atomic.Int64 // arrival of the newest
-	ingest atomic.Int64 // nanoseconds received by this publication
 	bytes  atomic.Int64
 	frames atomic.Int64
+
+	intervals intervals
 
 	playable bool // owned by the publisher's goroutine
 }
@@ -53,15 +54,12 @@ func (p *Publication) Context() context.Context { return p.ctx }
 func (p *Publication) Arrived(sizeBytes int) {
 	p.bytes.Add(int64(sizeBytes))
 	now := max(1, int64(time.Since(p.began)))
-	last := p.last.Load()
-	p.last.Store(now)
-	if last == 0 {
-		p.first.Store(now)
+	if last := p.last.Load(); last > 0 && now-last <= int64(IntervalGap) {
+		p.last.Store(now) // the interval goes on
 		return
 	}
-	if gap := now - last; gap <= int64(IntervalGap) {
-		p.ingest.Add(gap)
-	}
+	p.first.CompareAndSwap(0, now)
+	p.intervals.next(&p.last, now)
 }
 
 // silence is how long ago the newest media message arrived, or the publish was

@@ -43,6 +43,7 @@ type session struct {
 	out    Output        // while the session is open
 	pub    *Publication  // while a publisher is connected
 	ingest time.Duration // of earlier publications of this session
+	bytes  int64         // of earlier publications of this session
 	msn    int64         // the media sequence number of the newest checkpoint, or where the output began
 }
 
@@ -76,6 +77,9 @@ func (s *session) run(ctx context.Context) {
 		select {
 		case op := <-s.inbox:
 			op()
+			if !s.stopping {
+				s.checkHeld() // it may have been what a newcomer waits for; and each puts off the timer
+			}
 		case <-timer.C:
 			s.tick()
 		case <-ctx.Done():
@@ -93,9 +97,15 @@ func (s *session) run(ctx context.Context) {
 // nextTick is when the earliest timer is due. Media arrives without telling the
 // actor, so a due silence clock is looked at again when it fires.
 func (s *session) nextTick() time.Duration {
+	if len(s.held) > 0 {
+		return min(holdPoll, s.nextTimer())
+	}
+	return s.nextTimer()
+}
+
+// nextTimer is when the earliest timer of the session itself is due.
+func (s *session) nextTimer() time.Duration {
 	switch {
-	case len(s.held) > 0:
-		return holdPoll
 	case s.pub == nil && s.rec.Session.Phase.Open():
 		return max(time.Millisecond, s.clock.until(s.rec.Session.Deadline))
 	case s.pub == nil:
@@ -111,7 +121,7 @@ func (s *session) tick() {
 	if s.stopping {
 		return
 	}
-	s.checkHeld()
+	defer s.checkHeld()
 	switch {
 	case s.pub == nil:
 		if s.rec.Session.Phase.Open() && s.clock.until(s.rec.Session.Deadline) <= 0 {
@@ -203,12 +213,12 @@ func (s *session) admit(req Request) (*Publication, error) {
 		Kind: livestream.Publish, At: clock.now(), Key: req.Key, Remote: req.Remote, Encoder: req.Encoder,
 		NewID: livestream.NewUUID(), NewRun: livestream.NewRunID(),
 	}
-	e.LastMediaAt, e.Ingest = s.figures() // of a publisher that is taken over from
+	until := s.figures(&e) // of a publisher that is taken over from
 	rec, err := s.m.store.Advance(s.m.ctx, s.id, e)
 	if err != nil {
 		return nil, err
 	}
-	s.closePublication("another encoder took over this stream key")
+	s.closeAt("another encoder took over this stream key", until)
 	opened := s.out == nil
 	s.set(rec, clock)
 	if opened {
@@ -216,6 +226,7 @@ func (s *session) admit(req Request) (*Publication, error) {
 	}
 	s.log = s.m.log.With("livestream", s.id, "session", rec.Session.ID)
 	pub := &Publication{s: s, log: s.log, epoch: rec.Session.Epoch, out: s.out, began: time.Now()}
+	pub.intervals.base = s.ingest
 	pub.ctx, pub.cancel = context.WithCancelCause(s.m.ctx)
 	s.out.Begin(pub.epoch)
 	s.mu.Lock()
@@ -231,7 +242,7 @@ func (s *session) set(rec livestream.Record, clock labelClock) {
 	s.mu.Lock()
 	s.clock = clock
 	if rec.Session.ID != s.rec.Session.ID {
-		s.ingest = rec.Session.Ingest
+		s.ingest, s.bytes = rec.Session.Ingest, rec.Session.Bytes
 	}
 	s.rec = rec
 	s.mu.Unlock()
@@ -256,21 +267,31 @@ func (s *session) resume(rec livestream.Record, clock labelClock) {
 // closePublication takes the present publisher's figures into the session and
 // cuts its connection with sentence; "" when the connection ends by itself.
 func (s *session) closePublication(sentence string) {
+	if s.pub != nil {
+		s.closeAt(sentence, s.pub.received())
+	}
+}
+
+// closeAt is closePublication with the figures that are written already: what
+// arrived since then counts no more.
+func (s *session) closeAt(sentence string, until received) {
 	p := s.pub
 	if p == nil {
 		return
 	}
-	last := p.lastArrival()
+	rest := s.rest(p, until)
 	s.mu.Lock()
-	s.ingest += time.Duration(p.ingest.Load())
-	if !last.IsZero() {
-		s.rec.Session.LastMediaAt = s.clock.at(last)
+	s.ingest += until.ingest
+	s.bytes += until.bytes
+	if !rest.LastMediaAt.IsZero() {
+		s.rec.Session.LastMediaAt = rest.LastMediaAt
 	}
 	s.pub = nil
 	s.mu.Unlock()
+	s.m.keep(rest)
 	p.cancel(&CutError{sentence})
-	s.log.Info("publication ends", "epoch", p.epoch, "cause", sentence, "bytes", p.bytes.Load(), "frames", p.frames.Load(),
-		"ingest", time.Duration(p.ingest.Load()).Round(time.Millisecond))
+	s.log.Info("publication ends", "epoch", p.epoch, "cause", sentence, "bytes", until.bytes, "frames", p.frames.Load(),
+		"ingest", until.ingest.Round(time.Millisecond))
 }
 
 // becamePlayable: the first segment can be listed.
@@ -328,32 +349,37 @@ func (s *session) command(ctx context.Context, e livestream.Event, sentence stri
 		clock = startClock(s.rec.Livestream.UpdatedAt)
 	}
 	e.At = clock.now()
-	e.LastMediaAt, e.Ingest = s.figures()
+	until := s.figures(&e)
 	rec, err := s.m.store.Advance(ctx, s.id, e)
 	if err != nil {
 		return rec, err
 	}
 	if !rec.Session.Phase.Open() {
-		s.closePublication(sentence)
+		s.closeAt(sentence, until)
 	}
 	s.set(rec, clock)
 	s.afterAdvance(e)
 	return rec, nil
 }
 
-// figures are the session's totals now.
-func (s *session) figures() (lastMedia time.Time, ingest time.Duration) {
+// figures puts the session's totals into e, and returns what of them is the
+// present publication's.
+func (s *session) figures(e *livestream.Event) received {
 	if !s.rec.Session.Phase.Open() {
-		return time.Time{}, 0
+		return received{}
 	}
-	lastMedia, ingest = s.rec.Session.LastMediaAt, s.ingest
-	if p := s.pub; p != nil {
-		ingest += time.Duration(p.ingest.Load())
-		if last := p.lastArrival(); !last.IsZero() {
-			lastMedia = s.clock.at(last)
-		}
+	e.LastMediaAt, e.Ingest, e.Bytes = s.rec.Session.LastMediaAt, s.ingest, s.bytes
+	p := s.pub
+	if p == nil {
+		return received{}
 	}
-	return lastMedia, ingest
+	r := p.received()
+	e.Ingest += r.ingest
+	e.Bytes += r.bytes
+	if at := s.labelOf(p, r.last); !at.IsZero() {
+		e.LastMediaAt = at
+	}
+	return r
 }
 
 // advance writes a transition that has happened. A store that cannot write is
@@ -361,7 +387,7 @@ func (s *session) figures() (lastMedia time.Time, ingest time.Duration) {
 func (s *session) advance(e livestream.Event) {
 	for warned := false; ; {
 		e.At = s.clock.now()
-		e.LastMediaAt, e.Ingest = s.figures()
+		s.figures(&e)
 		rec, err := s.m.store.Advance(s.m.ctx, s.id, e)
 		switch {
 		case err == nil:
@@ -424,13 +450,13 @@ func (s *session) shutdown(ctx context.Context) {
 			return
 		}
 		e := livestream.Event{Kind: livestream.Shutdown, At: s.clock.now()}
-		e.LastMediaAt, e.Ingest = s.figures()
+		until := s.figures(&e)
 		rec, err := s.m.store.Advance(ctx, s.id, e)
 		if err != nil {
 			s.log.Error("the session's last state could not be written", "err", err)
 			rec = s.rec
 		}
-		s.closePublication("the server is stopping; publish again in a moment")
+		s.closeAt("the server is stopping; publish again in a moment", until)
 		s.set(rec, s.clock)
 	}
 	select {
