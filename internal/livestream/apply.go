@@ -48,9 +48,9 @@ type Event struct {
 	// Epoch of the publication that the event is about: Playable, Lose,
 	// Unpublish, Fail. It can touch only that publication's session.
 	Epoch int64
-	// LastMediaAt (label) and Ingest are final figures that come with Lose,
-	// Unpublish, Fail, Stop, Disable, ResetKey, Expire and Shutdown; zero: as
-	// last checkpointed.
+	// LastMediaAt (label), Ingest and what follows are the session's figures
+	// now; they come with every kind while a session is open. Zero: as last
+	// checkpointed.
 	LastMediaAt time.Time
 	Ingest      time.Duration
 	Bytes       int64  // as Session.Bytes
@@ -216,9 +216,16 @@ func targetDuration(gop time.Duration) int {
 	return min(10, int((gop+time.Second-1)/time.Second))
 }
 
-// measure takes over the final figures an event carries. None decreases.
+// measure takes over the final figures an event carries. None of the sums decreases.
 func (s *Session) measure(e Event) {
 	s.Ingest = max(s.Ingest, e.Ingest)
+	s.Bytes = max(s.Bytes, e.Bytes)
+	if e.Media != "" {
+		s.Media = e.Media
+	}
+	if e.Keyframe > 0 {
+		s.Keyframe = e.Keyframe
+	}
 	if e.LastMediaAt.After(s.LastMediaAt) {
 		s.LastMediaAt = e.LastMediaAt
 	}
@@ -231,7 +238,7 @@ func (r *Record) move(s *Session, from Phase, e Event, at time.Time) {
 	case Publish:
 		r.Livestream.Epoch++
 		s.Epoch = r.Livestream.Epoch
-		s.Remote, s.Encoder = e.Remote, e.Encoder
+		s.Remote, s.Encoder, s.Warnings = e.Remote, e.Encoder, ""
 		s.Deadline, s.LostBy = time.Time{}, LossNone
 	case Start:
 		s.Deadline = at.Add(set.AwaitEncoder)
@@ -328,15 +335,16 @@ func (r Record) configure(e Event) Record {
 	before := r.Livestream.Settings
 	r.Livestream = e.Change.Apply(r.Livestream)
 	r.Livestream.UpdatedAt = at
-	var longer time.Duration
-	switch set := r.Livestream.Settings; r.Session.Phase {
-	case Reconnecting:
-		longer = set.ReconnectWindow - before.ReconnectWindow
-	case Awaiting:
-		longer = set.AwaitEncoder - before.AwaitEncoder
-	}
-	if longer != 0 {
-		r.Session.Deadline = notBefore(r.Session.Deadline.Add(longer), at)
+	s, set := &r.Session, r.Livestream.Settings
+	switch {
+	case s.Phase == Reconnecting && set.ReconnectWindow != before.ReconnectWindow:
+		ends := s.lastSign().Add(set.ReconnectWindow)
+		if s.Deadline.After(s.lastSign().Add(before.ReconnectWindow)) {
+			ends = notBefore(ends, s.Deadline) // the grace after a restart is no part of the window
+		}
+		s.Deadline = notBefore(ends, at)
+	case s.Phase == Awaiting && set.AwaitEncoder != before.AwaitEncoder:
+		s.Deadline = notBefore(s.Deadline.Add(set.AwaitEncoder-before.AwaitEncoder), at)
 	}
 	return r
 }
@@ -390,10 +398,15 @@ func factOf(s Session, from Phase, e Event, at time.Time) Fact {
 	if e.Kind == Start {
 		detail = manualIngest
 	}
-	return Fact{
+	f := Fact{
 		SessionID: s.ID, At: at, Kind: e.Kind.String(), From: from.String(), To: s.Phase.String(),
 		Epoch: s.Epoch, Remote: s.Remote, Encoder: s.Encoder, Detail: detail,
+		Bytes: s.Bytes, Ingest: s.Ingest,
 	}
+	if e.Kind != Publish { // of what comes now nothing is known yet
+		f.Media, f.Keyframe = s.Media, s.Keyframe
+	}
+	return f
 }
 
 // notBefore is the later of two labels: a clock that was set back moves nothing back.
