@@ -10,6 +10,7 @@ import (
 
 	"tally/internal/api"
 	"tally/internal/cli"
+	"tally/internal/playback"
 )
 
 // serverFlags are what a server can be told. Each is a flag, an environment
@@ -26,6 +27,9 @@ type serverFlags struct {
 
 	PublicURL string `name:"public-url" env:"TALLY_PUBLIC_URL" placeholder:"URL" help:"What playback_url begins with (unset: scheme and host of the API request)."`
 	IngestURL string `name:"ingest-url" env:"TALLY_INGEST_URL" placeholder:"URL" help:"What ingest_server is (unset: the API's host and the RTMP port)."`
+
+	Delivery     playback.Mode `env:"TALLY_DELIVERY" default:"auto" placeholder:"HOW" help:"How media reach viewers: direct (each is counted by the media it fetches), shared (caches in front serve the media) or auto (shared for what comes through a cache, and with --media-base-url) (${default})."`
+	MediaBaseURL string        `name:"media-base-url" env:"TALLY_MEDIA_BASE_URL" placeholder:"URL" help:"Where a cache serves this server's /hls/ to viewers: media URLs begin with it (unset: this server, relative)."`
 
 	TrustedProxies []string `env:"TALLY_TRUSTED_PROXIES" placeholder:"CIDR" help:"Addresses of proxies whose X-Forwarded headers are believed."`
 
@@ -97,11 +101,55 @@ func (f *serverFlags) check() error {
 	if err := checkURL("--ingest-url", f.IngestURL, "rtmp", "rtmps"); err != nil {
 		return err
 	}
+	if err := f.checkDelivery(); err != nil {
+		return err
+	}
 	if _, err := f.webhookAllow(); err != nil {
 		return err
 	}
 	_, err := f.proxies()
 	return err
+}
+
+// checkDelivery checks how media are to reach viewers. A base URL means that
+// they are shared, unless a flag says otherwise, which cannot be meant.
+func (f *serverFlags) checkDelivery() error {
+	switch f.Delivery {
+	case "", playback.Auto, playback.Direct, playback.Shared:
+	default:
+		return cli.Usagef("--delivery %q must be auto, direct or shared", f.Delivery)
+	}
+	if f.MediaBaseURL == "" {
+		return nil
+	}
+	if err := checkURL("--media-base-url", f.MediaBaseURL, "https", "http"); err != nil {
+		return err
+	}
+	if strings.Contains(f.MediaBaseURL, "#") {
+		return cli.Usagef("--media-base-url %q must end before the #", f.MediaBaseURL)
+	}
+	if f.Delivery == playback.Direct {
+		return cli.Usagef("--media-base-url is for --delivery shared or auto: leave one of the two out")
+	}
+	return nil
+}
+
+// delivery is how media reach viewers.
+func (f *serverFlags) delivery() playback.Mode {
+	if f.MediaBaseURL != "" {
+		return playback.Shared
+	}
+	return f.Delivery
+}
+
+// mediaBase is --media-base-url as it stands in playlists, without a slash at
+// its end, once it was checked.
+func (f *serverFlags) mediaBase() string {
+	u, err := url.Parse(f.MediaBaseURL)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(u.String(), "/") // escaped: no quote or space can stand in it
 }
 
 // checkURL accepts "" and absolute URLs of one of the schemes, without query.

@@ -103,12 +103,13 @@ func (s *server) wire(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	s.auth = &auth.Authenticator{Store: s.store}
-	s.registry = hls.NewRegistry(hls.Config{})
+	s.registry = hls.NewRegistry(hls.Config{MediaBase: s.flags.mediaBase()})
 	s.counter = usage.New(usage.Config{})
 	s.manager = ingest.New(ingest.Config{Store: s.store, Open: s.openOutput, Usage: s.counter, Log: s.log})
 	s.rtmp = rtmpserver.New(rtmpserver.Config{Publish: rtmpserver.By(s.manager.Publish), Log: s.log})
 	s.playback = playback.New(playback.Config{
-		Registry: s.registry, Signer: signer, Counter: s.counter, Records: s.store, Log: s.log,
+		Registry: s.registry, Signer: signer, Counter: s.counter, Records: s.store,
+		Delivery: s.flags.delivery(), Log: s.log,
 	})
 	allow, err := s.flags.webhookAllow()
 	if err != nil {

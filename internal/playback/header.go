@@ -13,12 +13,14 @@ var (
 	anyOrigin = []string{"*"}
 	exposed   = []string{"Age, Content-Length, Content-Range, Date, ETag, Retry-After"}
 	methods   = []string{"GET, HEAD, OPTIONS"}
+	posting   = []string{"POST, OPTIONS"}
 	oneDay    = []string{"86400"}
 	nosniff   = []string{"nosniff"}
 	oneSecond = []string{"1"}
 
 	noStore        = []string{"no-store"}
 	privateNoStore = []string{"private, no-store"}
+	privateNoCache = []string{"private, no-cache"}
 	noCache        = []string{"no-cache"}
 	immutable      = []string{"public, max-age=31536000, immutable"}
 
@@ -28,15 +30,24 @@ var (
 	typeText     = []string{"text/plain; charset=utf-8"}
 	typeEvents   = []string{"text/event-stream"}
 
-	gzipped            = []string{"gzip"}
-	varyAcceptEncoding = []string{"Accept-Encoding"}
-	varyAccept         = []string{"Accept"}
-	acceptRanges       = []string{"bytes"}
+	gzipped              = []string{"gzip"}
+	varyEncoding         = []string{"Accept-Encoding"}
+	varyEncodingAndCache = []string{"Accept-Encoding, Via, CDN-Loop"}
+	varyAccept           = []string{"Accept"}
+	acceptRanges         = []string{"bytes"}
 )
 
+// methods are those that the path answers to.
+func (p path) methods() []string {
+	if p.file == fileBeacon {
+		return posting
+	}
+	return methods
+}
+
 // preflight answers OPTIONS (Fetch standard, CORS protocol): any page may read
-// playlists and media, without credentials.
-func preflight(w http.ResponseWriter) {
+// playlists and media and send beacons, without credentials.
+func preflight(w http.ResponseWriter, methods []string) {
 	hdr := w.Header()
 	hdr["Access-Control-Allow-Methods"] = methods
 	hdr["Access-Control-Allow-Headers"] = anyOrigin

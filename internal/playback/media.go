@@ -126,7 +126,8 @@ func mediaHeader(w http.ResponseWriter, length []string) {
 	extendDeadline(w)
 }
 
-// count tells usage of parts that a viewer was given completely.
+// count tells usage of parts that a viewer was given completely. A URL of
+// shared delivery names none: whoever asked may be a cache.
 func (h *Handler) count(st *hls.Stream, p path, parts ...*hls.Part) {
 	id, ok := h.verified(p)
 	if !ok {
@@ -134,19 +135,23 @@ func (h *Handler) count(st *hls.Stream, p path, parts ...*hls.Part) {
 	}
 	var buf [64]time.Duration // 10 s of 200 ms parts, and room; more goes to the heap
 	spans := buf[:0]
+	size := 0
 	for _, part := range parts {
+		size += part.Size()
 		span := part.Duration
 		if part.Held {
 			span = 0 // whoever waits for the encoder is there, and watches nothing
 		}
 		spans = append(spans, span)
 	}
-	target := st.Window().TargetDuration()
+	win := st.Window()
+	target := win.TargetDuration()
 	h.counter.Delivered(usage.Delivery{
 		SessionID: parts[0].SessionID, Viewer: id, First: parts[0].Counter,
 		// a segment more than is listed can be fetched
-		Window: max(h.window, 3*target) + target,
+		Window: win.Span() + target,
 		Target: target,
+		Bytes:  int64(size),
 	}, spans)
 }
 

@@ -14,9 +14,10 @@ const (
 	fileMultivariant      // {playback_id}/index.m3u8
 	fileState             // {playback_id}/state
 	fileMedia             // {playback_id}/{run}/{viewer}/index.m3u8
-	fileInit              // {playback_id}/{run}/{viewer}/init-{epoch}-{number}.mp4
-	filePart              // {playback_id}/{run}/{viewer}/part-{epoch}-{counter}.m4s
-	fileSegment           // {playback_id}/{run}/{viewer}/seg-{epoch}-{msn}.m4s
+	fileBeacon            // {playback_id}/{run}/{viewer}/beacon
+	fileInit              // {playback_id}/{run}[/{viewer}]/init-{epoch}-{number}.mp4
+	filePart              // {playback_id}/{run}[/{viewer}]/part-{epoch}-{counter}.m4s
+	fileSegment           // {playback_id}/{run}[/{viewer}]/seg-{epoch}-{msn}.m4s
 )
 
 // A path is a request's path, taken apart. Its texts point into the path.
@@ -24,7 +25,7 @@ type path struct {
 	file       file
 	playbackID string
 	run        string
-	viewer     string // shaped like a viewer id; not verified
+	viewer     string // shaped like a viewer id, not verified; "" in media URLs of shared delivery
 	epoch      int64
 	number     int64 // of an init section, part counter or media sequence number
 }
@@ -57,21 +58,27 @@ func parsePath(s string) (path, bool) {
 	if p.run, rest, ok = strings.Cut(rest, "/"); !ok || !isName(p.run) {
 		return path{}, false
 	}
-	if p.viewer, rest, ok = strings.Cut(rest, "/"); !ok || !viewer.Valid(p.viewer) {
+	name := rest
+	if p.viewer, rest, ok = strings.Cut(rest, "/"); !ok {
+		p.viewer = ""
+		return p, p.parseMedia(name)
+	}
+	if !viewer.Valid(p.viewer) {
 		return path{}, false
 	}
-	if !p.parseFile(rest) {
-		return path{}, false
+	switch rest {
+	case "index.m3u8":
+		p.file = fileMedia
+		return p, true
+	case "beacon":
+		p.file = fileBeacon
+		return p, true
 	}
-	return p, true
+	return p, p.parseMedia(rest)
 }
 
-// parseFile reads a run's file name.
-func (p *path) parseFile(name string) bool {
-	if name == "index.m3u8" {
-		p.file = fileMedia
-		return true
-	}
+// parseMedia reads the file name of media, which a run's viewers share.
+func (p *path) parseMedia(name string) bool {
 	base, numbers := fileNone, name
 	for _, k := range [...]struct {
 		file           file

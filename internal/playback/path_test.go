@@ -11,7 +11,8 @@ const (
 	testPlaybackID = "pPbVBHSlwWUqmyGrCjoT"
 	testRun        = "r-4Kz_9"
 	testViewer     = "abcdefghijklmnopqrstuvwxyzABCD_-"
-	below          = "/hls/" + testPlaybackID + "/" + testRun + "/" + testViewer + "/"
+	belowRun       = "/hls/" + testPlaybackID + "/" + testRun + "/"
+	below          = belowRun + testViewer + "/"
 )
 
 func TestPaths(t *testing.T) {
@@ -25,12 +26,21 @@ func TestPaths(t *testing.T) {
 		"/hls/" + testPlaybackID + "/index.m3u8": {file: fileMultivariant, playbackID: testPlaybackID},
 		"/hls/" + testPlaybackID + "/state":      {file: fileState, playbackID: testPlaybackID},
 		below + "index.m3u8":                     at(fileMedia, 0, 0),
+		below + "beacon":                         at(fileBeacon, 0, 0),
 		below + "init-3-0.mp4":                   at(fileInit, 3, 0),
 		below + "part-3-1207.m4s":                at(filePart, 3, 1207),
 		below + "seg-12-999999999999999999.m4s":  at(fileSegment, 12, 999999999999999999),
 	} {
 		if got, ok := parsePath(in); !ok || got != want {
 			t.Errorf("%s: %+v, %v; want %+v", in, got, ok, want)
+		}
+		if want.file < fileInit {
+			continue
+		}
+		shared := strings.Replace(in, "/"+testViewer, "", 1)
+		want.viewer = ""
+		if got, ok := parsePath(shared); !ok || got != want {
+			t.Errorf("%s: %+v, %v; want %+v", shared, got, ok, want)
 		}
 	}
 }
@@ -45,6 +55,8 @@ func TestPathsThatAreNoFile(t *testing.T) {
 		below + "part-3-1207.mp4", below + "part-3.m4s", below + "part--1.m4s", below + "part-3-1-2.m4s",
 		below + "part-03-1.m4s", below + "part-3-01.m4s", below + "part-3-+1.m4s", below + "part-3-0x1.m4s",
 		below + "part-3-1207.m4s ", below + "part-3-1207.m4s\x00", below + "part-3-9999999999999999999.m4s",
+		belowRun + "index.m3u8", belowRun + "beacon", belowRun + "part-3-01.m4s", belowRun + "seg-1-0.mp4", belowRun + "/seg-1-0.m4s",
+		below + "beacon/", below + "Beacon", below + "beacon.json",
 		below + "init-1-0.m4s", below + "seg-1-0.mp4", below + "index.m3u8.gz",
 		"/hls/" + testPlaybackID + "/" + testRun + "/" + testViewer[1:] + "/index.m3u8",
 		"/hls/" + testPlaybackID + "/" + testRun + "/" + testViewer + "=/index.m3u8",
@@ -56,15 +68,20 @@ func TestPathsThatAreNoFile(t *testing.T) {
 }
 
 func TestParsePathAllocatesNothing(t *testing.T) {
-	if n := testing.AllocsPerRun(100, func() { parsePath(below + "part-3-1207.m4s") }); n != 0 {
-		t.Errorf("%v allocations", n)
+	for _, in := range []string{below + "part-3-1207.m4s", belowRun + "part-3-1207.m4s"} {
+		if n := testing.AllocsPerRun(100, func() { parsePath(in) }); n != 0 {
+			t.Errorf("%s: %v allocations", in, n)
+		}
 	}
 }
 
 // build spells a path from its parts.
 func (p path) build() string {
 	dir := "/hls/" + p.playbackID + "/"
-	run := dir + p.run + "/" + p.viewer + "/"
+	run := dir + p.run + "/"
+	if p.viewer != "" {
+		run += p.viewer + "/"
+	}
 	switch p.file {
 	case fileMultivariant:
 		return dir + "index.m3u8"
@@ -72,6 +89,8 @@ func (p path) build() string {
 		return dir + "state"
 	case fileMedia:
 		return run + "index.m3u8"
+	case fileBeacon:
+		return run + "beacon"
 	case fileInit:
 		return fmt.Sprintf("%sinit-%d-%d.mp4", run, p.epoch, p.number)
 	case filePart:
@@ -85,7 +104,7 @@ func FuzzPath(f *testing.F) {
 	for _, s := range []string{
 		"/hls/" + testPlaybackID + "/index.m3u8", "/hls/" + testPlaybackID + "/state", below + "index.m3u8",
 		below + "init-1-0.mp4", below + "part-1-0.m4s", below + "seg-1-7.m4s", below + "part-01-0.m4s",
-		"/hls/../../etc/passwd", "/hls/%2e/state", below + "part-1-18446744073709551616.m4s",
+		belowRun + "part-1-0.m4s", below + "beacon", "/hls/../../etc/passwd", "/hls/%2e/state", below + "part-1-18446744073709551616.m4s",
 	} {
 		f.Add(s)
 	}

@@ -11,6 +11,7 @@ package playback
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"tally/internal/hls"
 	"tally/internal/hls/playlist"
 	"tally/internal/livestream"
+	"tally/internal/playback/beacon"
 	"tally/internal/usage"
 	"tally/internal/viewer"
 )
@@ -32,9 +34,6 @@ const (
 	// in which the longest segment (10 s) would have to be read to keep up, and
 	// a margin for a wireless link that comes back.
 	writeTimeout = 30 * time.Second
-
-	// DefaultWindow is the media time that a playlist spans unless configured.
-	DefaultWindow = 12 * time.Second
 )
 
 // Records is where the handler looks up what is not in memory.
@@ -49,10 +48,8 @@ type Config struct {
 	Signer   *viewer.Signer
 	Counter  *usage.Counter
 	Records  Records
-	// Window is hls.Config.Window: what a viewer may fetch at once when it
-	// joins, and be counted for. 0: DefaultWindow.
-	Window time.Duration
-	Log    *slog.Logger // nil: slog.Default
+	Delivery Mode         // "": Auto
+	Log      *slog.Logger // nil: slog.Default
 }
 
 // A Handler answers everything below /hls/. It may be used concurrently.
@@ -61,8 +58,10 @@ type Handler struct {
 	signer   *viewer.Signer
 	counter  *usage.Counter
 	records  Records
-	window   time.Duration
+	mode     Mode
+	vary     []string // of media playlists
 	log      *slog.Logger
+	tracks   tracks
 
 	drain    context.Context // done: the server stops
 	startEnd context.CancelCauseFunc
@@ -72,15 +71,16 @@ type Handler struct {
 
 // New returns a handler.
 func New(c Config) *Handler {
-	if c.Window == 0 {
-		c.Window = DefaultWindow
+	vary := varyEncoding
+	if c.Delivery == "" || c.Delivery == Auto {
+		vary = varyEncodingAndCache
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
 	h := &Handler{
 		registry: c.Registry, signer: c.Signer, counter: c.Counter, records: c.Records,
-		window: c.Window, log: c.Log,
+		mode: c.Delivery, vary: vary, log: c.Log,
 	}
 	h.board.topics = map[string]*topic{}
 	h.drain, h.startEnd = context.WithCancelCause(context.Background())
@@ -99,6 +99,9 @@ func (h *Handler) Close() {
 var (
 	errPath       = errors.New("no such file: below /hls/ there are {playback_id}/index.m3u8, {playback_id}/state, and what the playlists list")
 	errMethod     = errors.New("GET, HEAD or OPTIONS, please")
+	errPostOnly   = errors.New("POST or OPTIONS, please: a beacon is sent, not fetched")
+	errTooLong    = fmt.Errorf("a beacon has at most %d bytes: send it more often", beacon.MaxBody)
+	errBrokenBody = errors.New("the body broke off, or did not come in time")
 	errUnknown    = errors.New("no livestream has this playback id: check the address with whoever gave it to you")
 	errNeverLive  = errors.New("nothing is on air: nobody has published here yet, or the broadcast is over")
 	errOver       = errors.New("this broadcast is over: ask for index.m3u8 again")
@@ -121,6 +124,10 @@ var statuses = []struct {
 	{errOver, http.StatusNotFound},
 	{errNotListed, http.StatusNotFound},
 	{errMethod, http.StatusMethodNotAllowed},
+	{errPostOnly, http.StatusMethodNotAllowed},
+	{errTooLong, http.StatusRequestEntityTooLarge},
+	{errBrokenBody, http.StatusBadRequest},
+	{beacon.ErrBody, http.StatusBadRequest},
 	{playlist.ErrDirectives, http.StatusBadRequest},
 	{hls.ErrTooFar, http.StatusBadRequest},
 	{hls.ErrStarting, http.StatusServiceUnavailable},
@@ -137,22 +144,27 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	hdr["Access-Control-Expose-Headers"] = exposed
 	hdr["Timing-Allow-Origin"] = anyOrigin
 	hdr["X-Content-Type-Options"] = nosniff
+	p, ok := parsePath(r.URL.Path)
+	if r.URL.RawPath != "" { // a path that needs unescaping is none of ours
+		p, ok = path{}, false
+	}
 	if r.Method == http.MethodOptions {
-		preflight(w)
+		preflight(w, p.methods())
 		return
 	}
-	p, ok := parsePath(r.URL.Path)
 	var err error
 	switch {
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+	case p.file == fileBeacon && r.Method != http.MethodPost:
+		err = errPostOnly
+	case p.file != fileBeacon && r.Method != http.MethodGet && r.Method != http.MethodHead:
 		err = errMethod
-	case !ok || r.URL.RawPath != "": // a path that needs unescaping is none of ours
+	case !ok:
 		err = errPath
 	default:
 		err = h.serve(w, r, p)
 	}
 	if err != nil {
-		h.refuse(w, r, p.file == fileState, err)
+		h.refuse(w, r, p, err)
 	}
 }
 
@@ -164,6 +176,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, p path) error {
 		return h.state(w, r, p)
 	case fileMedia:
 		return h.media(w, r, p)
+	case fileBeacon:
+		return h.beacon(w, r, p)
 	case filePart:
 		return h.part(w, r, p)
 	case fileSegment:
@@ -175,7 +189,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, p path) error {
 
 // refuse answers an error: one line of text, or an object where the answer
 // would have been JSON. No refusal is stored by any cache.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, asJSON bool, err error) {
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p path, err error) {
 	code, text := http.StatusInternalServerError, "a fault of the server: its log says more"
 	for _, s := range statuses {
 		if errors.Is(err, s.err) {
@@ -195,10 +209,10 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, asJSON bool, er
 	case http.StatusServiceUnavailable:
 		hdr["Retry-After"] = oneSecond
 	case http.StatusMethodNotAllowed:
-		hdr["Allow"] = methods
+		hdr["Allow"] = p.methods()
 	}
 	extendDeadline(w)
-	writeError(w, r, code, asJSON, text)
+	writeError(w, r, code, p.file == fileState, text)
 }
 
 // held returns a context for a wait of the request: it ends with the request,

@@ -329,7 +329,7 @@ func TestConditionalAndCompressedPlaylists(t *testing.T) {
 		list := w.join() + "index.m3u8"
 		plain := w.get(list)
 		text, etag := body(t, plain), plain.Header.Get("ETag")
-		if etag == "" || plain.Header.Get("Vary") != "Accept-Encoding" {
+		if etag == "" || plain.Header.Get("Vary") != "Accept-Encoding, Via, CDN-Loop" {
 			t.Errorf("headers %v", plain.Header)
 		}
 		if b := want(t, w.get(list, "If-None-Match", etag), 304, "no-cache"); b != "" {

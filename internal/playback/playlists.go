@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"tally/internal/hls"
@@ -22,7 +23,11 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p path) e
 	}
 	uri := make([]byte, 0, 128)
 	uri = append(append(uri, st.RunID()...), '/')
-	uri = h.signer.AppendMint(uri, p.playbackID, false)
+	if known, promised := viewerQuery(r.URL.RawQuery); h.knows(p.playbackID, known) {
+		uri = append(uri, known...)
+	} else {
+		uri = h.signer.AppendMint(uri, p.playbackID, promised)
+	}
 	uri = append(uri, "/index.m3u8"...)
 	body := s.AppendMultivariant(make([]byte, 0, 1024), string(uri))
 
@@ -35,6 +40,28 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p path) e
 		w.Write(body)
 	}
 	return nil
+}
+
+// viewerQuery reads what a page says of its viewer: viewer=ID, that it is one
+// that has an id already, and beacon=1, that it will send beacons.
+func viewerQuery(rawQuery string) (id string, promised bool) {
+	for rest := rawQuery; rest != ""; {
+		var pair string
+		pair, rest, _ = strings.Cut(rest, "&")
+		switch name, value, _ := strings.Cut(pair, "="); name {
+		case "viewer":
+			id = value
+		case "beacon":
+			promised = value == "1"
+		}
+	}
+	return id, promised
+}
+
+// knows reports whether id was minted for viewers of that playback id.
+func (h *Handler) knows(playbackID, id string) bool {
+	_, ok := h.signer.Verify(playbackID, id)
+	return ok
 }
 
 // playable returns the newest run and a snapshot that lists something, held
@@ -128,7 +155,13 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
 		return hls.ErrStarting
 	}
 	zip := acceptsGzip(r)
-	return writePlaylist(w, r, s.Playlist(delta, zip), zip)
+	w.Header()["Vary"] = h.vary
+	if !h.sharedFor(r) {
+		writePlaylist(w, r, s.Playlist(delta, zip), zip, noCache)
+	} else if writePlaylist(w, r, s.SharedPlaylist(delta, zip), zip, privateNoCache) {
+		h.present(st, s, p, r)
+	}
+	return nil
 }
 
 // reload waits for a position, for three target durations at most
@@ -162,14 +195,15 @@ func (h *Handler) absent(ctx context.Context, p path) error {
 	return errOver
 }
 
-func writePlaylist(w http.ResponseWriter, r *http.Request, b *hls.Body, zip bool) error {
+// writePlaylist answers a media playlist, and reports whether all of the answer
+// was written.
+func writePlaylist(w http.ResponseWriter, r *http.Request, b *hls.Body, zip bool, cache []string) bool {
 	hdr := w.Header()
-	hdr["Cache-Control"] = noCache
-	hdr["Vary"] = varyAcceptEncoding
+	hdr["Cache-Control"] = cache
 	hdr["Etag"] = b.ETag // as net/http spells it
 	if matches(r, b.ETag) {
 		w.WriteHeader(http.StatusNotModified)
-		return nil
+		return true
 	}
 	hdr["Content-Type"] = typePlaylist
 	hdr["Content-Length"] = b.Length
@@ -177,14 +211,15 @@ func writePlaylist(w http.ResponseWriter, r *http.Request, b *hls.Body, zip bool
 		hdr["Content-Encoding"] = gzipped
 	}
 	extendDeadline(w)
-	if r.Method != http.MethodHead {
-		w.Write(b.Data)
+	if r.Method == http.MethodHead {
+		return true
 	}
-	return nil
+	_, err := w.Write(b.Data)
+	return err == nil
 }
 
-// verified returns the viewer that a media request counts for: none when the
-// id's MAC is wrong, which plays all the same.
+// verified returns the viewer that a request counts for: none when the id's MAC
+// is wrong, which plays all the same.
 func (h *Handler) verified(p path) (viewer.ID, bool) {
 	return h.signer.Verify(p.playbackID, p.viewer)
 }

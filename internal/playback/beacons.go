@@ -1,0 +1,115 @@
+package playback
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"tally/internal/playback/beacon"
+	"tally/internal/usage"
+	"tally/internal/viewer"
+)
+
+// bodyTimeout is how long a beacon's body may take: it fits one packet or three.
+const bodyTimeout = 5 * time.Second
+
+// beacon takes what a player tells of itself. Whatever can be read is answered
+// alike, whether it counts or not: whose id is forged, or whose broadcast was
+// over long ago, has nothing to change.
+func (h *Handler) beacon(w http.ResponseWriter, r *http.Request, p path) error {
+	reports, err := readBeacon(w, r)
+	if err != nil {
+		return err
+	}
+	h.told(p, reports)
+	w.Header()["Cache-Control"] = noStore
+	extendDeadline(w)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// bodies holds what beacons are read into: the longest, and a byte that shows
+// that there is more.
+var bodies = sync.Pool{New: func() any { return new([beacon.MaxBody + 1]byte) }}
+
+func readBeacon(w http.ResponseWriter, r *http.Request) (beacon.Reports, error) {
+	if r.ContentLength > beacon.MaxBody {
+		return beacon.Reports{}, errTooLong
+	}
+	// An error means that there are no deadlines, as in tests.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	buf := bodies.Get().(*[beacon.MaxBody + 1]byte)
+	defer bodies.Put(buf)
+	n := 0
+	for {
+		got, err := r.Body.Read(buf[n:])
+		switch n += got; {
+		case n > beacon.MaxBody:
+			return beacon.Reports{}, errTooLong
+		case err == io.EOF:
+			return beacon.Parse(buf[:n])
+		case err != nil:
+			return beacon.Reports{}, errBrokenBody
+		}
+	}
+}
+
+// told hands reports to usage. They belong to the session whose media is newest:
+// a page that is left reports once more, also when the broadcast ended seconds
+// ago.
+func (h *Handler) told(p path, reports beacon.Reports) {
+	st := h.registry.Run(p.playbackID, p.run)
+	if st == nil {
+		return
+	}
+	b := usage.Beacon{SessionID: st.Window().Current().SessionID()}
+	var ok bool
+	if b.Viewer, ok = h.verified(p); !ok || b.SessionID == "" {
+		return
+	}
+	for _, x := range reports.Played {
+		b.Seq, b.Played = x.Seq, x.For
+		h.counter.Told(b)
+	}
+	if len(reports.Moments) > 0 && h.tracks.take(&b, reports.Moments) {
+		h.counter.Told(b)
+	}
+}
+
+// maxTracks is how many viewers that send CMCD are remembered at least, and half
+// of how many at most: some 200 bytes each. Whoever is forgotten loses the time
+// between two reports.
+const maxTracks = 1 << 15
+
+// tracks remembers how players stood that report in CMCD. The zero value is
+// empty.
+type tracks struct {
+	mu       sync.Mutex // guards everything below
+	now, old map[viewer.ID]*beacon.Track
+}
+
+// take puts into b what a viewer's moments say together, and reports whether
+// they are news.
+func (t *tracks) take(b *usage.Beacon, moments []beacon.Moment) (fresh bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	track := t.now[b.Viewer]
+	if track == nil {
+		if track = t.old[b.Viewer]; track == nil {
+			track = new(beacon.Track)
+		}
+		if t.now == nil || len(t.now) >= maxTracks {
+			t.old, t.now = t.now, map[viewer.ID]*beacon.Track{}
+		}
+		t.now[b.Viewer] = track
+	}
+	b.Played = 0
+	for _, m := range moments {
+		played, news := track.Take(m)
+		b.Played += played
+		fresh = fresh || news
+	}
+	b.Seq = track.Seq()
+	return fresh
+}
