@@ -7,26 +7,30 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
 
-// A Page is a headless Chromium with one page, for one goroutine.
-type Page struct {
-	T   testing.TB
+// A Browser is a headless Chromium. Its pages may be used by several goroutines,
+// each by one.
+type Browser struct {
+	mu  sync.Mutex // one command at a time
 	in  io.WriteCloser
 	out *bufio.Scanner
 }
 
-// Browse starts a browser that ends with the test. It needs chromium, node and
-// the packages of internal/web/e2e (make deps).
-func Browse(t testing.TB) *Page {
+// StartBrowser starts a browser for many pages, which ends with the test. It
+// needs chromium, node and the packages of internal/web/e2e (make deps).
+func StartBrowser(t testing.TB) *Browser { return startBrowser(t, "pages.mjs") }
+
+func startBrowser(t testing.TB, script string) *Browser {
 	t.Helper()
 	root, err := Root()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("node", "page.mjs")
+	cmd := exec.Command("node", script)
 	cmd.Dir = filepath.Join(root, "internal", "web", "e2e")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -44,32 +48,57 @@ func Browse(t testing.TB) *Page {
 		in.Close()
 		cmd.Wait()
 	})
-	p := &Page{T: t, in: in, out: bufio.NewScanner(out)}
-	p.out.Buffer(nil, 1<<20)
+	b := &Browser{in: in, out: bufio.NewScanner(out)}
+	b.out.Buffer(nil, 1<<20)
+	return b
+}
+
+// A Page is one page of a browser, for one goroutine.
+type Page struct {
+	T    testing.TB
+	b    *Browser
+	name string
+}
+
+// Page is the page of that name, which is opened with the first command and
+// closed with the test.
+func (b *Browser) Page(t testing.TB, name string) *Page {
+	p := &Page{T: t, b: b, name: name}
+	t.Cleanup(func() { p.Tell(Command{"do": "close"}, nil) })
 	return p
 }
 
-// A Command is a line of internal/web/e2e/page.mjs.
+// Browse starts a browser with one page, which can be told everything.
+func Browse(t testing.TB) *Page {
+	t.Helper()
+	return &Page{T: t, b: startBrowser(t, "page.mjs")}
+}
+
+// A Command is a line of internal/web/e2e/page.mjs or, with several pages, of
+// pages.mjs. The name of its page is filled in.
 type Command map[string]any
 
 // Tell sends a command and decodes its answer into value; nil: does not.
 func (p *Page) Tell(c Command, value any) {
 	p.T.Helper()
+	c["page"] = p.name
 	line, err := json.Marshal(c)
 	if err != nil {
 		p.T.Fatal(err)
 	}
-	if _, err := p.in.Write(append(line, '\n')); err != nil {
+	p.b.mu.Lock()
+	defer p.b.mu.Unlock()
+	if _, err := p.b.in.Write(append(line, '\n')); err != nil {
 		p.T.Fatal(err)
 	}
-	if !p.out.Scan() {
+	if !p.b.out.Scan() {
 		p.T.Fatalf("%v: the browser is gone", c)
 	}
 	var answer struct {
 		Value json.RawMessage
 		Error string
 	}
-	if err := json.Unmarshal(p.out.Bytes(), &answer); err != nil || answer.Error != "" {
+	if err := json.Unmarshal(p.b.out.Bytes(), &answer); err != nil || answer.Error != "" {
 		p.T.Fatalf("%v: %s %v", c, answer.Error, err)
 	}
 	if value != nil {

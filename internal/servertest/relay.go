@@ -17,9 +17,14 @@ type Relay struct {
 	conns  []net.Conn
 }
 
-// NewRelay starts a relay to target, which ends with the test.
-func NewRelay(t testing.TB, target string) *Relay {
+// NewRelay starts a relay to target, which ends with the test. from is the address
+// that target sees, such as 127.0.0.2; "": any.
+func NewRelay(t testing.TB, target, from string) *Relay {
 	t.Helper()
+	var dialer net.Dialer
+	if from != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +37,7 @@ func NewRelay(t testing.TB, target string) *Relay {
 			if err != nil {
 				return
 			}
-			out, err := net.Dial("tcp", target)
+			out, err := dialer.Dial("tcp", target)
 			if err != nil {
 				in.Close()
 				continue

@@ -8,7 +8,8 @@
 //
 //	func TestMain(m *testing.M) { servertest.Main(m) }
 //
-// The binary is built once per test process, when the first server is started.
+// The binary is built once per test process, when the first server is started;
+// TALLY_TEST_BINARY names another one to test instead.
 // Nothing in the product imports this package.
 package servertest
 
@@ -44,7 +45,13 @@ var scratchDir = sync.OnceValues(func() (string, error) {
 	return dir, err
 })
 
-var built = sync.OnceValues(func() (string, error) { return Build("tally") })
+// built is the binary that TALLY_TEST_BINARY names, or one that is built now.
+var built = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("TALLY_TEST_BINARY"); path != "" {
+		return path, nil
+	}
+	return Build("tally")
+})
 
 // Binary is the path of the built tally.
 func Binary(t testing.TB) string {
