@@ -4,22 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"tally/internal/livestream"
-)
-
-const (
-	// keepWindows and keepTimeline: design section 3, Kept.
-	keepWindows  = 7 * 24 * time.Hour
-	keepTimeline = 90 * 24 * time.Hour
-	// Every sweepEvery, at most dropAtMost rows of each kind that were kept long
-	// enough are dropped: as many as a thousand sessions with viewers add between
-	// two sweeps, and few enough not to hold up other writes.
-	sweepEvery = time.Second
-	dropAtMost = 2000
 )
 
 // runFigures are what a checkpoint says of the run and the livestream. They
@@ -129,12 +117,13 @@ func (s *Store) checkpoint(t *tx, query string, cs []livestream.Checkpoint, view
 		v := viewed[c.SessionID]
 		args = append(args, c.SessionID, c.Epoch, ms(c.At), ms(c.LastMediaAt), c.Ingest.Milliseconds(),
 			int64(c.LongestGOP), c.Bytes, int64(c.Keyframe),
-			v.all, v.beacon, v.playlist, v.viewers, v.peak)
+			v.sum(), v.beacon, v.playlist, v.viewers, v.peak)
 	}
 	ids, err := t.rows(query, args...)
 	if err != nil {
 		return err
 	}
+	var moved []*livestream.Checkpoint
 	for i := range cs {
 		c := &cs[i]
 		if !ids[c.SessionID] {
@@ -142,31 +131,57 @@ func (s *Store) checkpoint(t *tx, query string, cs []livestream.Checkpoint, view
 		}
 		delete(viewed, c.SessionID)
 		t.touch(c.LivestreamID)
-		if err := s.raiseRun(t, c); err != nil {
-			return err
+		if s.written[c.SessionID] != figuresOf(c) {
+			moved = append(moved, c)
 		}
 		if err := s.tellWords(t, c); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.raiseRuns(t, moved)
 }
 
-// raiseRun raises the figures of the run that the session is in.
-func (s *Store) raiseRun(t *tx, c *livestream.Checkpoint) error {
-	figures := runFigures{c.Epoch, c.RunID, c.PartTarget, c.MSNMark, c.DiscontinuityMark, c.LongestGOP}
-	id := c.SessionID
-	if s.written[id] == figures {
-		return nil
+func figuresOf(c *livestream.Checkpoint) runFigures {
+	return runFigures{c.Epoch, c.RunID, c.PartTarget, c.MSNMark, c.DiscontinuityMark, c.LongestGOP}
+}
+
+const (
+	runArgs    = 7
+	runsAtOnce = 10 // as in chunk, but fewer of them move between two checkpoints
+)
+
+// raiseRuns raises the figures of the runs that n sessions are in.
+func raiseRuns(n int) string {
+	return `WITH c (id, run_id, session_id, part_target_ns, msn_mark, discontinuity_mark, longest_gop_ns) AS (VALUES ` + tuples(n, runArgs) + `)
+		UPDATE livestreams SET run_part_target_ns = MAX(run_part_target_ns, c.part_target_ns),
+		run_msn_mark = MAX(run_msn_mark, c.msn_mark), run_discontinuity_mark = MAX(run_discontinuity_mark, c.discontinuity_mark),
+		longest_gop_ns = CASE WHEN c.longest_gop_ns > 0
+			THEN (SELECT s.longest_gop_ns FROM sessions s WHERE s.id = c.session_id) ELSE livestreams.longest_gop_ns END
+		FROM c WHERE livestreams.id = c.id AND livestreams.run_id = c.run_id AND livestreams.newest_session_id = c.session_id`
+}
+
+var raiseOneRun, raiseRunChunk = raiseRuns(1), raiseRuns(runsAtOnce)
+
+// raiseRuns raises the runs of checkpoints whose sessions are all different.
+func (s *Store) raiseRuns(t *tx, cs []*livestream.Checkpoint) error {
+	for len(cs) > 0 {
+		n, query := 1, raiseOneRun
+		if len(cs) >= runsAtOnce {
+			n, query = runsAtOnce, raiseRunChunk
+		}
+		args := make([]any, 0, runArgs*runsAtOnce)
+		for _, c := range cs[:n] {
+			args = append(args, c.LivestreamID, c.RunID, c.SessionID, int64(c.PartTarget), c.MSNMark, c.DiscontinuityMark, int64(c.LongestGOP))
+		}
+		if _, err := t.exec(query, args...); err != nil {
+			return err
+		}
+		for _, c := range cs[:n] {
+			id, figures := c.SessionID, figuresOf(c)
+			t.after = append(t.after, func() { s.written[id] = figures })
+		}
+		cs = cs[n:]
 	}
-	if _, err := t.exec(`UPDATE livestreams SET run_part_target_ns = MAX(run_part_target_ns, ?3),
-		run_msn_mark = MAX(run_msn_mark, ?4), run_discontinuity_mark = MAX(run_discontinuity_mark, ?5),
-		longest_gop_ns = CASE WHEN ?6 > 0 THEN (SELECT longest_gop_ns FROM sessions WHERE id = ?7) ELSE longest_gop_ns END
-		WHERE id = ?1 AND run_id = ?2 AND newest_session_id = ?7`,
-		c.LivestreamID, c.RunID, int64(c.PartTarget), c.MSNMark, c.DiscontinuityMark, int64(c.LongestGOP), id); err != nil {
-		return err
-	}
-	t.after = append(t.after, func() { s.written[id] = figures })
 	return nil
 }
 
@@ -195,61 +210,6 @@ func (s *Store) tellWords(t *tx, c *livestream.Checkpoint) error {
 	return nil
 }
 
-// watched is what windows tell of one session.
-type watched struct {
-	all, beacon, playlist int64 // µs that are new; of all, what rests on beacons and on playlists
-	viewers               any   // NULL: no news
-	peak                  int
-}
-
-// addWindows inserts what is not there yet and returns what that is per
-// session. The caller adds it to the sessions in the same transaction, so that
-// a window counts once however often it is written.
-func (t *tx) addWindows(ws []livestream.UsageWindow, now time.Time) (viewed map[string]watched, err error) {
-	viewed = make(map[string]watched, len(ws))
-	for i := range ws {
-		w := &ws[i]
-		v := viewed[w.SessionID]
-		v.viewers, v.peak = w.Viewers, max(v.peak, w.PeakViewers)
-		n, err := t.exec(`INSERT INTO usage_windows (node, incarnation, "window", session_id, kind, amount_us, folded_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			w.Node, w.Incarnation, w.Window, w.SessionID, string(w.Kind), w.Amount.Microseconds(), ms(now))
-		if err != nil {
-			return nil, err
-		}
-		if n > 0 {
-			if err := v.add(w); err != nil {
-				return nil, err
-			}
-			if _, err := t.exec(`INSERT INTO usage_sums (session_id, kind, node, incarnation, windows, amount_us)
-				SELECT ?1, ?2, ?3, ?4, 1, ?5 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = ?1)
-				ON CONFLICT (session_id, kind, node, incarnation) DO UPDATE SET
-				windows = usage_sums.windows + 1, amount_us = usage_sums.amount_us + excluded.amount_us`,
-				w.SessionID, string(w.Kind), w.Node, w.Incarnation, w.Amount.Microseconds()); err != nil {
-				return nil, err
-			}
-		}
-		viewed[w.SessionID] = v
-	}
-	return viewed, nil
-}
-
-// add adds a window to what is new.
-func (v *watched) add(w *livestream.UsageWindow) error {
-	us := w.Amount.Microseconds()
-	switch w.Kind {
-	case livestream.ByBeacon:
-		v.beacon += us
-	case livestream.ByPlaylist:
-		v.playlist += us
-	case livestream.ByMedia:
-	default:
-		return fmt.Errorf("usage window of the unknown kind %q", w.Kind)
-	}
-	v.all += us
-	return nil
-}
-
 // addViewed adds viewer time to a session, whatever its phase; nobody watches
 // a closed one. A session that does not exist is ignored.
 func (t *tx) addViewed(sessionID string, v watched) error {
@@ -257,7 +217,7 @@ func (t *tx) addViewed(sessionID string, v watched) error {
 	err := t.row(`UPDATE sessions SET viewed_us = viewed_us + ?, viewed_beacon_us = viewed_beacon_us + ?,
 		viewed_playlist_us = viewed_playlist_us + ?, peak_viewers = MAX(peak_viewers, ?),
 		viewers = CASE WHEN `+openPhases+` THEN COALESCE(?, viewers) ELSE 0 END WHERE id = ? RETURNING livestream_id`,
-		func(row scanner) error { return row.Scan(&livestreamID) }, v.all, v.beacon, v.playlist, v.peak, v.viewers, sessionID)
+		func(row scanner) error { return row.Scan(&livestreamID) }, v.sum(), v.beacon, v.playlist, v.peak, v.viewers, sessionID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -265,34 +225,3 @@ func (t *tx) addViewed(sessionID string, v watched) error {
 	t.touch(livestreamID)
 	return err
 }
-
-// sweep forgets sessions without a checkpoint and drops what was kept long
-// enough.
-func (s *Store) sweep(t *tx, cs []livestream.Checkpoint, now time.Time) error {
-	going := make(map[string]bool, len(cs))
-	for i := range cs {
-		going[cs[i].SessionID] = true
-	}
-	for id := range s.written {
-		if !going[id] {
-			delete(s.written, id)
-		}
-	}
-	for id := range s.told {
-		if !going[id] {
-			delete(s.told, id)
-		}
-	}
-	if _, err := t.exec(dropWindows, ms(now.Add(-keepWindows)), dropAtMost); err != nil {
-		return err
-	}
-	_, err := t.exec(dropTimeline, ms(now.Add(-keepTimeline)), dropAtMost)
-	return err
-}
-
-const (
-	dropWindows = `DELETE FROM usage_windows WHERE (node, incarnation, "window", session_id, kind) IN
-		(SELECT node, incarnation, "window", session_id, kind FROM usage_windows WHERE folded_at < ? ORDER BY folded_at LIMIT ?)`
-	dropTimeline = `DELETE FROM timeline WHERE (session_id, seq) IN
-		(SELECT session_id, seq FROM timeline WHERE at < ? ORDER BY at LIMIT ?)`
-)

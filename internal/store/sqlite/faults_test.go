@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -243,7 +244,8 @@ func TestOldRowsAreDropped(t *testing.T) {
 		now = now.Add(2 * sweepEvery)
 		add(n)
 	}
-	now = now.Add(keepWindows - time.Minute)
+	keep := livestream.DefaultRetention
+	now = now.Add(keep.Windows - time.Minute)
 	add(5)
 	if n := count("usage_windows"); n != 6 {
 		t.Errorf("%d windows within the time they are kept, want 6", n)
@@ -256,15 +258,56 @@ func TestOldRowsAreDropped(t *testing.T) {
 	if n := count("timeline"); n != 2 {
 		t.Errorf("%d facts, want 2", n)
 	}
-	now = start.Add(time.Hour + keepTimeline + time.Minute)
+	must(t, s.Checkpoint(ctx, []livestream.Checkpoint{{Intervals: []livestream.Interval{{SessionID: r.Session.ID, Epoch: 1, Number: 1, From: now}}}}, nil,
+		[]livestream.Viewing{{SessionID: r.Session.ID, Viewer: "a", First: now, Last: now}, {SessionID: r.Session.ID, Viewer: "b", First: now, Last: now.Add(time.Hour)}}))
+	now = now.Add(keep.Viewings + time.Minute)
 	add(7)
+	if n := count("viewings"); n != 1 {
+		t.Errorf("%d viewings, want the one that was there later", n)
+	}
+	if n := count("ingest_intervals"); n != 1 {
+		t.Errorf("%d intervals, want 1", n)
+	}
+	now = start.Add(keep.Timeline + keep.Windows + 2*time.Hour)
+	add(8)
+	if n := count("ingest_intervals") + count("viewings"); n != 0 {
+		t.Errorf("%d intervals and viewings after their time, want none", n)
+	}
 	if n := count("timeline"); n != 0 {
 		t.Errorf("%d facts after their time, want none", n)
 	}
 	got, err := s.RecordByID(ctx, here, l.ID)
-	if err != nil || got.Session.Viewed != 8*time.Second {
-		t.Errorf("viewed is %s, %v; want 8 s whatever was dropped", got.Session.Viewed, err)
+	if err != nil || got.Session.Viewed != 9*time.Second {
+		t.Errorf("viewed is %s, %v; want 9 s whatever was dropped", got.Session.Viewed, err)
 	}
+}
+
+// TestOldWindowsAreDropped writes more windows than one sweep drops, of more
+// starts of nodes than one sweep looks at.
+func TestOldWindowsAreDropped(t *testing.T) {
+	s := openTemp(t)
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	var ws []livestream.UsageWindow
+	for i := range 3 * dropAtMost {
+		ws = append(ws, livestream.UsageWindow{SessionID: "s", Kind: livestream.ByMedia, Node: "n",
+			Incarnation: strconv.Itoa(i % (2 * startsAtOnce)), Window: int64(i), Amount: time.Second})
+	}
+	must(t, s.Checkpoint(ctx, nil, ws, nil))
+	left := len(ws)
+	for range 2 * startsAtOnce {
+		now = now.Add(livestream.DefaultRetention.Windows)
+		var n int
+		must(t, s.Checkpoint(ctx, nil, []livestream.UsageWindow{{SessionID: "s", Kind: livestream.ByMedia, Node: "o", Window: now.Unix()}}, nil))
+		must(t, s.reads.QueryRow(`SELECT COUNT(*) FROM usage_windows WHERE node = 'n'`).Scan(&n))
+		if left-n > dropAtMost {
+			t.Errorf("one sweep dropped %d windows, want at most %d", left-n, dropAtMost)
+		}
+		if left = n; left == 0 {
+			return
+		}
+	}
+	t.Errorf("%d windows stay", left)
 }
 
 // TestKeysAreNotInErrors plants keys and a token where they collide.

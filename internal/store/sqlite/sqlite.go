@@ -37,6 +37,9 @@ type Store struct {
 	written map[string]runFigures // by session id; owned by the writer's goroutine, like told and sweptAt
 	told    map[string]words      // by session id
 	sweptAt time.Time
+	sweptTo incarnation // the start of a node whose windows were looked at last; like sweptAt
+
+	keep livestream.Retention
 
 	records   *cache[string, livestream.Record] // by livestream id
 	playbacks *cache[string, string]            // playback id -> livestream id, which never changes
@@ -52,12 +55,18 @@ const (
 	cachedApps    = 1_000
 )
 
-// Open opens the database at path and brings its schema up to date; the file
+// Open is OpenKeeping with livestream.DefaultRetention.
+func Open(ctx context.Context, path string) (*Store, error) {
+	return OpenKeeping(ctx, path, livestream.DefaultRetention)
+}
+
+// OpenKeeping opens the database at path, in which rows are kept as long as keep
+// says, and brings its schema up to date; the file
 // and its directory are made when missing, readable by their owner alone. It
 // refuses, in one sentence that says what to do, when another process has it
 // open, when it cannot be written, when it is not a database or a damaged one,
 // and when a newer Tally wrote it.
-func Open(ctx context.Context, path string) (*Store, error) {
+func OpenKeeping(ctx context.Context, path string, keep livestream.Retention) (*Store, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -67,7 +76,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		path: path, lock: lock, now: time.Now, queued: newWakeList(), written: map[string]runFigures{}, told: map[string]words{},
+		path: path, lock: lock, now: time.Now, keep: keep, queued: newWakeList(), written: map[string]runFigures{}, told: map[string]words{},
 		records:   newCache[string, livestream.Record](cachedRecords),
 		playbacks: newCache[string, string](cachedRecords),
 		apps:      newCache[livestream.Scope, livestream.App](cachedApps),

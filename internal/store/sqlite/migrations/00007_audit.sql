@@ -18,7 +18,7 @@ ALTER TABLE timeline ADD COLUMN keyframe_ns BIGINT NOT NULL DEFAULT 0;
 -- ingest_ms is the sum. Kept as long as its timeline.
 CREATE TABLE ingest_intervals (
   session_id  TEXT   NOT NULL,
-  epoch       BIGINT NOT NULL, -- of the publish
+  epoch       BIGINT NOT NULL, -- of the publish; 0: everything before intervals were kept
   number      BIGINT NOT NULL, -- counts from 1 within the publish
   from_at     BIGINT NOT NULL, -- ms, UTC: arrival of the first message
   to_at       BIGINT,          -- ms, UTC: and of the last; NULL: it goes on, or its end was lost in a crash
@@ -45,25 +45,50 @@ CREATE TABLE viewings (
 );
 CREATE INDEX viewings_by_age ON viewings (last_at);
 
--- Windows are of three kinds of evidence: beacon, media, playlist.
-UPDATE usage_windows SET kind = 'media' WHERE kind = 'viewer';
-
--- The sums of a session's windows, by who counted and on which evidence, raised
--- in the transaction that inserts a window. They outlive the windows.
-CREATE TABLE usage_sums (
+-- Windows are of three kinds of evidence. WITHOUT ROWID (SQLite alone): the rows
+-- stand in their key, at whose end new ones are added, and at whose beginning,
+-- within an incarnation, the oldest are. That is half the writing, and no index
+-- by age is needed.
+CREATE TABLE usage_windows_by_kind (
+  node         TEXT   NOT NULL,
+  incarnation  TEXT   NOT NULL, -- of the node: changes with every start
+  "window"     BIGINT NOT NULL, -- counts up within an incarnation
   session_id   TEXT   NOT NULL,
   kind         TEXT   NOT NULL, -- beacon, media, playlist
+  amount_us    BIGINT NOT NULL,
+  folded_at    BIGINT NOT NULL, -- ms, UTC: when it was added to the session
+  PRIMARY KEY (node, incarnation, "window", session_id, kind)
+) WITHOUT ROWID;
+INSERT INTO usage_windows_by_kind (node, incarnation, "window", session_id, kind, amount_us, folded_at)
+  SELECT node, incarnation, "window", session_id, CASE kind WHEN 'viewer' THEN 'media' ELSE kind END, amount_us, folded_at
+  FROM usage_windows ORDER BY node, incarnation, "window", session_id;
+DROP TABLE usage_windows;
+ALTER TABLE usage_windows_by_kind RENAME TO usage_windows;
+
+-- The sums of a session's windows, by who counted, raised in the transaction
+-- that inserts a window. They outlive the windows, and stay as long as sessions.
+CREATE TABLE usage_sums (
+  session_id   TEXT   NOT NULL,
   node         TEXT   NOT NULL, -- empty: windows that were dropped before sums were kept
   incarnation  TEXT   NOT NULL,
   windows      BIGINT NOT NULL, -- how many
-  amount_us    BIGINT NOT NULL,
-  PRIMARY KEY (session_id, kind, node, incarnation)
+  beacon_us    BIGINT NOT NULL, -- their amounts, by the evidence they rest on
+  media_us     BIGINT NOT NULL,
+  playlist_us  BIGINT NOT NULL,
+  since        BIGINT NOT NULL, -- ms, UTC: when the first of them was added
+  PRIMARY KEY (session_id, node, incarnation)
 );
-INSERT INTO usage_sums (session_id, kind, node, incarnation, windows, amount_us)
-  SELECT w.session_id, w.kind, w.node, w.incarnation, COUNT(*), SUM(w.amount_us)
+INSERT INTO usage_sums (session_id, node, incarnation, windows, beacon_us, media_us, playlist_us, since)
+  SELECT w.session_id, w.node, w.incarnation, COUNT(*), 0, SUM(w.amount_us), 0, MIN(w.folded_at)
   FROM usage_windows w WHERE EXISTS (SELECT 1 FROM sessions s WHERE s.id = w.session_id)
-  GROUP BY w.session_id, w.kind, w.node, w.incarnation;
-INSERT INTO usage_sums (session_id, kind, node, incarnation, windows, amount_us)
-  SELECT r.id, 'media', '', '', 0, r.rest FROM
-    (SELECT s.id AS id, s.viewed_us - COALESCE((SELECT SUM(u.amount_us) FROM usage_sums u WHERE u.session_id = s.id), 0) AS rest FROM sessions s) r
+  GROUP BY w.session_id, w.node, w.incarnation;
+INSERT INTO usage_sums (session_id, node, incarnation, windows, beacon_us, media_us, playlist_us, since)
+  SELECT r.id, '', '', 0, 0, r.rest, 0, r.since FROM
+    (SELECT s.id AS id, s.created_at AS since,
+      s.viewed_us - COALESCE((SELECT SUM(u.media_us) FROM usage_sums u WHERE u.session_id = s.id), 0) AS rest FROM sessions s) r
   WHERE r.rest > 0;
+
+-- So stand sessions of before: all of their media as one interval.
+INSERT INTO ingest_intervals (session_id, epoch, number, from_at, to_at, length_ns)
+  SELECT s.id, 0, 0, COALESCE(s.invoked_at, s.created_at), COALESCE(s.last_media_at, s.updated_at), s.ingest_ms * 1000000
+  FROM sessions s WHERE s.ingest_ms > 0;
