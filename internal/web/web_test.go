@@ -207,8 +207,8 @@ func TestStaticFiles(t *testing.T) {
 	srv := serve(t, shelf{})
 	_, body := get(t, srv.URL+"/watch/"+known)
 	refs := regexp.MustCompile(`"\.\./(static/[^"]+)"`).FindAllStringSubmatch(body, -1)
-	if len(refs) != 5 {
-		t.Fatalf("%d static files, want icon, style, player, worker and script", len(refs))
+	if len(refs) != 6 {
+		t.Fatalf("%d static files, want icon, style, player, worker and two scripts", len(refs))
 	}
 	for _, m := range refs {
 		for _, encoding := range []string{"gzip", "identity"} {

@@ -6,8 +6,13 @@
 //	{"do": "key", "key": ...}          presses a key
 //	{"do": "click", "selector": ...}
 //	{"do": "shot", "path": ...}        a screenshot
+//	{"do": "offline", "is": true}      takes the network away, or gives it back
+//	{"do": "hide", "is": true}         another tab in front, or this one again
+//	{"do": "beacons"}                  what was posted to addresses that end in /beacon
+//	{"do": "block", "pattern": ...}    the browser loads nothing whose address matches
 //	{"do": "axe"}                      accessibility findings, as texts
 //	{"do": "problems"}                 console errors and uncaught exceptions so far
+import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,12 +23,24 @@ import { chromium } from 'playwright-core';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const profile = mkdtempSync(join(tmpdir(), 'tally-chromium-'));
-const browser = await chromium.launchPersistentContext(profile, {
-	executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-	headless: true,
-	args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-		'--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required'],
+const proc = spawn(process.env.CHROMIUM || '/usr/bin/chromium', ['--headless', '--user-data-dir=' + profile, '--remote-debugging-port=0',
+	'--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+	'--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required', 'about:blank'],
+	{ stdio: ['ignore', 'ignore', 'pipe'] });
+const gone = new Promise((resolve) => proc.on('exit', resolve));
+process.on('exit', () => proc.kill());
+const endpoint = await new Promise((resolve, reject) => {
+	let said = '';
+	proc.stderr.on('data', (d) => {
+		said = (said + d).slice(-10000);
+		const found = said.match(/DevTools listening on (ws:\S+)/);
+		if (found) resolve(found[1]);
+	});
+	gone.then(() => reject(new Error('chromium ended: ' + said)));
 });
+// Without defaults: they would tell every tab that it is in front.
+const connection = await chromium.connectOverCDP(endpoint, { noDefaults: true });
+const browser = connection.contexts()[0];
 const page = browser.pages()[0] ?? await browser.newPage();
 const problems = [];
 page.on('pageerror', (e) => problems.push('uncaught: ' + e.message));
@@ -34,12 +51,33 @@ page.on('console', (m) => {
 	if (m.type() === 'error' && !text.startsWith('Failed to load resource')) problems.push(text);
 });
 
+const beacons = [];
+page.on('request', (r) => {
+	if (r.method() === 'POST' && r.url().endsWith('/beacon')) beacons.push({ url: r.url(), body: r.postData() });
+});
+
+// hide puts another tab in front, as a person does.
+let front = null;
+async function hide({ is }) {
+	if (is) {
+		front = await browser.newPage();
+		await front.bringToFront();
+	} else {
+		await page.bringToFront();
+		await front.close();
+	}
+}
+
 const acts = {
+	hide,
+	beacons: async () => beacons,
+	offline: ({ is }) => browser.setOffline(is),
+	block: ({ pattern }) => page.route(new RegExp(pattern), (r) => r.abort()),
 	async open({ url, width = 1280, height = 800, dark = true }) {
 		await page.setViewportSize({ width, height });
 		await page.emulateMedia({ colorScheme: dark ? 'dark' : 'light' });
 		const r = await page.goto(url);
-		return r.status();
+		return r ? r.status() : 0; // about:blank has none
 	},
 	eval: ({ code }) => page.evaluate(code),
 	key: ({ key }) => page.keyboard.press(key),
@@ -63,6 +101,8 @@ try {
 		}
 	}
 } finally {
-	await browser.close();
+	proc.kill();
+	await gone;
 	rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+	process.exit();
 }

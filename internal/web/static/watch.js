@@ -1,6 +1,7 @@
 /* The watch page: follows the public state of one livestream, plays it, and
- * comes back by itself. Three parts: news (what the server says), player (what
- * the video does), view (what the person sees). One tick joins them. */
+ * comes back by itself. Four parts: news (what the server says), player (what
+ * the video does), meter (how long it played, and telling the server of it), view
+ * (what the person sees). One tick joins them. */
 (() => {
 	'use strict';
 
@@ -29,6 +30,7 @@
 		const before = news.state;
 		Object.assign(news, n, { reachable: true, gone: false });
 		failures = 0;
+		if (n.state !== before) meter.flush();
 		if (n.state === 'live' && before !== 'live') player.liveAgain();
 		if (n.state === 'live' && player.on && player.run && n.run && n.run !== player.run) player.begin();
 		if (n.state === 'live' && !player.run) player.run = n.run;
@@ -91,7 +93,7 @@
 	/* ---- player: hls.js where there is Media Source, else the browser's own --- */
 
 	const useHls = !!(window.Hls && Hls.isSupported());
-	const source = new URL(base + '/index.m3u8', location.href).href;
+	const sourceURL = () => new URL(base + '/index.m3u8' + meter.query(), location.href).href;
 
 	const player = {
 		on: false, hls: null, run: null,
@@ -111,9 +113,27 @@
 			this.giveUpAt = now() + 12000; // the server holds a playlist for up to 10 s
 			this.mediaFaults = 0;
 			if (useHls) this.beginHls();
-			else if (video.canPlayType('application/vnd.apple.mpegurl')) { video.src = source; video.load(); }
+			else if (video.canPlayType('application/vnd.apple.mpegurl')) this.beginNative();
 			else { this.on = false; view.unsupported = true; return; }
 			if (!this.paused) this.play();
+		},
+
+		// beginNative lets the browser play. It hides what it fetches, so the page asks
+		// for a playlist first to learn which viewer it is, and hands that on.
+		async beginNative() {
+			const attempt = this.attempt = {};
+			try {
+				const r = await fetch(sourceURL(), { cache: 'no-store', signal: timeout(12000) });
+				if (!r.ok) throw new Error(r.status);
+				const uri = (await r.text()).split('\n').find((l) => l.trim() && !l.startsWith('#'));
+				if (attempt !== this.attempt || !this.on) return;
+				meter.begin(new URL(uri.trim(), r.url).href, meter.byState);
+				video.src = sourceURL();
+				video.load();
+				if (!this.paused) this.play();
+			} catch {
+				if (attempt === this.attempt && this.on) this.failed();
+			}
 		},
 
 		beginHls() {
@@ -133,14 +153,18 @@
 				const seconds = d.part ? d.part.duration : d.frag.duration;
 				if (d.stats.total && d.frag.sn !== 'initSegment') this.loaded.push([now(), d.stats.total * 8, seconds]);
 			});
-			h.loadSource(source);
+			const stretches = meter.stretches();
+			h.on(Hls.Events.MANIFEST_PARSED, (_, d) => meter.begin(d.levels[0].uri, stretches));
+			h.on(Hls.Events.LEVEL_UPDATED, (_, d) => stretches && stretches.update(d.details));
+			h.loadSource(sourceURL());
 			h.attachMedia(video);
 		},
 
 		drop() {
+			meter.settle();
 			if (this.hls) this.hls.destroy();
 			else if (this.on) { video.removeAttribute('src'); video.load(); }
-			this.hls = null;
+			this.hls = this.attempt = null;
 			this.on = false;
 			this.moving = false;
 			this.loaded = [];
@@ -188,6 +212,7 @@
 		},
 
 		toLive() {
+			meter.measure();
 			const s = video.seekable;
 			const edge = this.hls ? this.hls.liveSyncPosition : s.length ? s.end(s.length - 1) - 3 : null;
 			if (edge) video.currentTime = edge;
@@ -225,6 +250,48 @@
 			}
 		},
 	};
+
+	/* ---- meter: how long it played, told to the server --------------------------- */
+
+	// One page is one viewer, over players, broadcasts and restarts of the server,
+	// as long as nobody reloads it. Without playhead.js (a blocker may take it for
+	// something else) the server counts by what was fetched.
+	const Count = window.TallyPlayhead;
+	const meter = {
+		viewer: '',
+		byState: { at: () => ({ cc: 0, held: news.state === 'reconnecting', until: Infinity }), held: () => false },
+		playhead: null,
+		beacons: Count ? new Count.Beacons({
+			now,
+			post: (url, text) => fetch(url, { method: 'POST', body: text, keepalive: true, cache: 'no-store', signal: timeout(10000) }).then((r) => r.ok),
+			park: (url, text) => { if (navigator.sendBeacon) navigator.sendBeacon(url, text); },
+		}) : null,
+
+		// query says to the server that beacons will come, and which viewer this is.
+		query() { return Count ? '?beacon=1' + (this.viewer && '&viewer=' + this.viewer) : ''; },
+		stretches: () => Count ? new Count.Stretches() : null,
+
+		// begin has a new player, whose media playlist is at the address.
+		begin(url, stretches) {
+			if (!Count) return;
+			this.viewer = new URL(url).pathname.split('/').at(-2);
+			this.settle();
+			this.beacons.to(new URL('beacon', url).href);
+			if (this.playhead) this.playhead.restart(stretches);
+			else this.playhead = new Count.Playhead(video, stretches, now);
+		},
+
+		measure() { if (this.playhead) this.beacons.add(this.playhead.take(false)); },
+		settle() { if (this.playhead) this.beacons.add(this.playhead.take(true, news.state === 'reconnecting')); },
+		tick() { this.measure(); if (Count) this.beacons.tick(); },
+		soon() { this.measure(); if (Count) this.beacons.soon(); },
+		flush() { this.measure(); if (Count) this.beacons.flush(); },
+		leave() { this.settle(); if (Count) this.beacons.leave(); },
+	};
+	for (const type of ['timeupdate', 'play', 'playing', 'seeking', 'seeked', 'ratechange']) video.addEventListener(type, () => meter.measure());
+	for (const type of ['pause', 'waiting', 'ended']) video.addEventListener(type, () => meter.soon());
+	window.addEventListener('pagehide', () => meter.leave());
+	document.addEventListener('visibilitychange', () => { if (document.hidden) meter.leave(); });
 
 	/* ---- view ------------------------------------------------------------------ */
 
@@ -359,14 +426,24 @@
 		if (!events && pollTimer > 0) ask();
 	});
 	video.addEventListener('error', () => { if (player.on && !player.hls) player.failed(); });
-	document.addEventListener('visibilitychange', () => {
-		if (document.hidden) return;
-		player.lastMove = now(); // timers slept
-		player.giveUpAt = Math.max(player.giveUpAt, now() + 4000);
-		tick();
+	document.addEventListener('visibilitychange', () => { if (!document.hidden) back(); });
+	window.addEventListener('pageshow', (e) => {
+		if (!e.persisted) return; // else: its connections are gone, and news are old
+		hangUp();
+		listen();
+		back();
 	});
 
+	// back takes up again what slept: a tab that was hidden, a page that the
+	// browser kept while another was shown, a laptop that was closed.
+	function back() {
+		player.lastMove = now();
+		player.giveUpAt = Math.max(player.giveUpAt, now() + 4000);
+		tick();
+	}
+
 	function tick() {
+		meter.tick();
 		player.watch();
 		render();
 	}
@@ -375,5 +452,5 @@
 	setInterval(() => { tick(); tend(); }, 500);
 	listen();
 	tick();
-	window.tally = { news, player }; // for tests and curious people
+	window.tally = { news, player, meter }; // for tests and curious people
 })();
