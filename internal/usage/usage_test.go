@@ -2,7 +2,6 @@ package usage_test
 
 import (
 	"bytes"
-	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -10,14 +9,13 @@ import (
 
 	"pgregory.net/rapid"
 
-	"tally/internal/livestream"
 	"tally/internal/usage"
 	"tally/internal/viewer"
 )
 
 const (
 	part    = 333_333 * time.Microsecond // ten frames at 30 fps, as the playlist states it
-	listed  = 36                            // parts: a playlist of 12 s
+	listed  = 36                         // parts: a playlist of 12 s
 	session = "0b8f8a1e-6c54-4c9a-9d0e-2f6b0a4c1d11"
 )
 
@@ -29,43 +27,15 @@ var signer = func() *viewer.Signer {
 	return s
 }()
 
-func newViewer() viewer.ID {
-	id, _ := signer.Verify("playback", signer.Mint("playback"))
+func newViewer() viewer.ID { return newViewerThat(false) }
+
+// newViewerThat mints a viewer that promises beacons, or does not.
+func newViewerThat(promises bool) viewer.ID {
+	id, ok := signer.Verify("playback", string(signer.AppendMint(nil, "playback", promises)))
+	if !ok || id.Beacons() != promises {
+		panic("a viewer id that does not verify, or keeps no promise")
+	}
 	return id
-}
-
-// A ledger is a checkpoint loop and a store: it inserts windows or ignores them.
-type ledger struct {
-	windows map[string]time.Duration
-}
-
-func key(w livestream.UsageWindow) string {
-	return fmt.Sprint(w.SessionID, w.Kind, w.Node, w.Incarnation, w.Window)
-}
-
-func (l *ledger) write(ws []livestream.UsageWindow) {
-	if l.windows == nil {
-		l.windows = map[string]time.Duration{}
-	}
-	for _, w := range ws {
-		if _, known := l.windows[key(w)]; !known {
-			l.windows[key(w)] = w.Amount
-		}
-	}
-}
-
-// checkpoint writes and acknowledges.
-func (l *ledger) checkpoint(c *usage.Counter) {
-	ws, vs := c.Drain()
-	l.write(ws)
-	c.Ack(ws, vs)
-}
-
-func (l *ledger) sum() (d time.Duration) {
-	for _, a := range l.windows {
-		d += a
-	}
-	return d
 }
 
 // give delivers n parts from first on, at once.
@@ -230,9 +200,9 @@ func TestFailedCheckpointLosesNothingAndCountsNothingTwice(t *testing.T) {
 			switch n % 4 {
 			case 0: // the store was not reached
 			case 1: // it wrote, but its answer was lost
-				l.write(ws)
+				l.write(ws, vs)
 			default:
-				l.write(ws)
+				l.write(ws, vs)
 				c.Ack(ws, vs)
 				c.Ack(ws, vs)
 			}
