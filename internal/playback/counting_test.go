@@ -224,37 +224,13 @@ func (w *lean) SetWriteDeadline(at time.Time) error {
 func TestHitsAllocateNothing(t *testing.T) {
 	w := newWorld(t)
 	defer w.close()
-	w.air(4 * time.Second) // in real time, as the allocations are
-	dir := w.join()
-	text := body(t, w.get(dir+"index.m3u8"))
-	s := w.registry.Stream(id).Window().Current()
-	for name, url := range map[string]string{
-		"part":            dir + uris(text, listedParts)[3],
-		"segment":         dir + uris(text, segments)[1],
-		"init section":    dir + uris(text, initSection)[0],
-		"playlist":        dir + "index.m3u8",
-		"reload":          fmt.Sprintf("%sindex.m3u8?_HLS_msn=%d&_HLS_part=0", dir, s.LastMSN),
-		"delta, not gzip": dir + "index.m3u8?_HLS_skip=YES",
-	} {
-		r := httptest.NewRequest("GET", url, nil)
-		r.Header.Set("Accept-Encoding", "gzip, deflate, br")
-		out := &lean{header: http.Header{}}
-		w.handler.ServeHTTP(out, r) // a viewer's first delivery makes its record, and a header map grows once
-		if out.written == 0 || time.Until(out.deadline) < 10*time.Second {
-			t.Errorf("%s: %d bytes, deadline in %v", name, out.written, time.Until(out.deadline))
-		}
-		if n := testing.AllocsPerRun(200, func() { w.handler.ServeHTTP(out, r) }); n != 0 && !raceEnabled {
-			t.Errorf("%s: %v allocations", name, n)
-		}
-	}
+	w.rush(4 * time.Second)
+	allocateNothing(t, w)
 }
 
 func FuzzRequest(f *testing.F) {
 	w := newWorld(f)
-	w.open(runID)
-	now := time.Now()
-	w.feed(2500 * time.Millisecond)
-	f.Logf("fed for %v", time.Since(now))
+	w.rush(2500 * time.Millisecond)
 	f.Cleanup(w.close)
 	dir := w.join()
 	for _, query := range []string{"", "_HLS_msn=2", "_HLS_msn=2&_HLS_part=0", "_HLS_part=1", "_HLS_skip=YES", "_HLS_msn=9223372036854775807",

@@ -49,25 +49,35 @@ type world struct {
 }
 
 // inWorld runs f with a livestream that nobody has published to yet.
-func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
+func inWorld(t *testing.T, f func(t *testing.T, w *world), o ...options) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, o...)
 		defer w.close()
 		f(t, w)
 	})
 }
 
-func newWorld(t testing.TB) *world {
+// options of a world: how its server is told to deliver.
+type options struct {
+	delivery playback.Mode
+	base     string
+}
+
+func newWorld(t testing.TB, o ...options) *world {
+	var told options
+	if len(o) > 0 {
+		told = o[0]
+	}
 	signer, err := viewer.NewSigner(bytes.Repeat([]byte{3}, viewer.SecretSize))
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, registry: hls.NewRegistry(hls.Config{}), signer: signer, counter: usage.New(usage.Config{})}
+	w := &world{t: t, registry: hls.NewRegistry(hls.Config{MediaBase: told.base}), signer: signer, counter: usage.New(usage.Config{})}
 	w.record.Livestream = livestream.Livestream{PlaybackID: id}
 	w.handler = playback.New(playback.Config{
 		Registry: w.registry, Signer: signer, Counter: w.counter, Records: w,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Delivery: told.delivery, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	return w
 }
@@ -128,7 +138,15 @@ func (w *world) connect() {
 }
 
 // feed writes frames in real time: a keyframe each second.
-func (w *world) feed(d time.Duration) {
+func (w *world) feed(d time.Duration) { w.write(d, func() { time.Sleep(frameTime) }) }
+
+// rush writes as many frames at once, for tests that are in no virtual time.
+func (w *world) rush(d time.Duration) {
+	w.open(runID)
+	w.write(d, func() {})
+}
+
+func (w *world) write(d time.Duration, pace func()) {
 	for n := int64(d / frameTime); n > 0; n-- {
 		payload := make([]byte, 4+200)
 		payload[3] = 200
@@ -143,7 +161,7 @@ func (w *world) feed(d time.Duration) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		time.Sleep(frameTime)
+		pace()
 	}
 }
 
@@ -218,9 +236,12 @@ const (
 
 // join asks for the multivariant playlist and returns the directory of the
 // media playlist that it names.
-func (w *world) join() string {
+func (w *world) join() string { return w.joinAs("") }
+
+// joinAs asks with a query.
+func (w *world) joinAs(query string) string {
 	w.t.Helper()
-	text := want(w.t, w.get("/hls/"+id+"/index.m3u8"), 200, "private, no-store")
+	text := want(w.t, w.get("/hls/"+id+"/index.m3u8"+query), 200, "private, no-store")
 	m := regexp.MustCompile(`(?m)^(` + runID + `/[A-Za-z0-9_-]{32}/)index\.m3u8$`).FindStringSubmatch(text)
 	if m == nil {
 		w.t.Fatalf("no media playlist in %q", text)
