@@ -335,12 +335,12 @@ func TestNoPresenceAfterTheEnd(t *testing.T) {
 		want(t, w.get(list), 200, privateNoCache)
 		w.packager.End(true) // ENDLIST comes in 10 s
 		w.counter.End(session)
-		for range 4 {
+		for range 3 {
 			want(t, w.get(list), 200, privateNoCache)
 			time.Sleep(time.Second)
 		}
 		want(t, w.get(list+w.next()), 503, noStore)
-		time.Sleep(time.Millisecond)
+		time.Sleep(2 * time.Second)
 		if text := body(t, w.get(list)); !strings.Contains(text, "EXT-X-ENDLIST") {
 			t.Error("no end")
 		}
