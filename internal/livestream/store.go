@@ -175,7 +175,8 @@ type Interval struct {
 // A Viewing is what one node counted of one viewer in one session, in totals
 // since the node started. Its key is (SessionID, Viewer, Node, Incarnation);
 // writing one again replaces it and no figure decreases. A viewer that outlived
-// a restart has several.
+// a restart has several, and so has one that came back when the node had
+// forgotten it: its Incarnation is then the node's with a suffix (".2f").
 type Viewing struct {
 	SessionID   string
 	Viewer      string // 16 lower-case hex digits: the random bits of its id, so that a row opens no playlist
@@ -301,6 +302,15 @@ type Store interface {
 	// Timeline lists a session's facts, oldest first, and how many there are. A
 	// session that does not exist has none.
 	Timeline(ctx context.Context, sessionID string, p Page) ([]Fact, int, error)
+
+	// Intervals lists a session's stretches of media, by epoch and number.
+	Intervals(ctx context.Context, sessionID string) ([]Interval, error)
+	// Viewings lists the viewers of a session, who came first first, and how many
+	// there are. What several starts of nodes counted of one viewer is one.
+	Viewings(ctx context.Context, sessionID string, p Page) ([]Viewing, int, error)
+	// Audit tells l what is stored of a session, in one transaction: so figures of
+	// one moment are compared. l must not wait for anybody.
+	Audit(ctx context.Context, s Scope, sessionID string, l Ledger) error
 
 	// Usage sums up the sessions of an app that started from from to to, both
 	// included; open ones with what they have now. It returns too how many

@@ -1,12 +1,16 @@
 package sqlite
 
 import (
+	"context"
+	"database/sql"
+	"slices"
+
 	"tally/internal/livestream"
 )
 
 // addRows writes what an audit adds up: intervals and facts of the checkpoints,
 // whatever the phase and epoch of their sessions, and viewings.
-func (t *tx) addRows(cs []livestream.Checkpoint, vs []livestream.Viewing) error {
+func (s *Store) addRows(t *tx, cs []livestream.Checkpoint, vs []livestream.Viewing) error {
 	for i := range cs {
 		for k := range cs[i].Intervals {
 			if err := t.putInterval(&cs[i].Intervals[k]); err != nil {
@@ -18,6 +22,9 @@ func (t *tx) addRows(cs []livestream.Checkpoint, vs []livestream.Viewing) error 
 				return err
 			}
 		}
+	}
+	if s.keep.Viewings == 0 {
+		return nil
 	}
 	for len(vs) > 0 {
 		n, query := 1, putOneViewing
@@ -93,4 +100,98 @@ func distinctViewings(vs []livestream.Viewing) bool {
 		seen[key{vs[i].SessionID, vs[i].Viewer, vs[i].Node, vs[i].Incarnation}] = true
 	}
 	return len(seen) == len(vs)
+}
+
+const (
+	selectIntervals = `SELECT session_id, epoch, number, from_at, to_at, length_ns
+		FROM ingest_intervals WHERE session_id = ? ORDER BY epoch, number`
+	selectSums = `SELECT node, incarnation, since, windows, beacon_us, media_us, playlist_us
+		FROM usage_sums WHERE session_id = ? ORDER BY node, incarnation`
+	viewingColumns = `session_id, viewer, node, incarnation, first_at, last_at, beacon_us, media_us, playlist_us, bytes, renditions, gone`
+	selectViewings = `SELECT ` + viewingColumns + ` FROM viewings WHERE session_id = ? ORDER BY viewer, node, incarnation`
+	selectPage     = `SELECT ` + viewingColumns + ` FROM viewings WHERE session_id = ?1 AND viewer IN
+		(SELECT viewer FROM viewings WHERE session_id = ?1 GROUP BY viewer ORDER BY MIN(first_at), viewer LIMIT ?2 OFFSET ?3)
+		ORDER BY viewer`
+)
+
+func scanInterval(row scanner) (v livestream.Interval, err error) {
+	err = row.Scan(&v.SessionID, &v.Epoch, &v.Number, moment{&v.From}, moment{&v.To}, nanos{&v.Length})
+	return v, err
+}
+
+func scanSum(row scanner) (w livestream.WindowSum, err error) {
+	err = row.Scan(&w.Node, &w.Incarnation, moment{&w.Since}, &w.Windows, micros{&w.Beacon}, micros{&w.Media}, micros{&w.Playlist})
+	return w, err
+}
+
+func scanViewing(row scanner) (v livestream.Viewing, err error) {
+	var renditions int64
+	err = row.Scan(&v.SessionID, &v.Viewer, &v.Node, &v.Incarnation, moment{&v.First}, moment{&v.Last},
+		micros{&v.Beacon}, micros{&v.Media}, micros{&v.Playlist}, &v.Bytes, &renditions, flag{&v.Left})
+	v.Renditions = uint64(renditions)
+	return v, err
+}
+
+func (s *Store) Intervals(ctx context.Context, sessionID string) ([]livestream.Interval, error) {
+	all, err := collect(ctx, s.reads, scanInterval, selectIntervals, sessionID)
+	if err != nil {
+		return nil, s.explain("list intervals", err)
+	}
+	return all, nil
+}
+
+// Viewings sorts all viewers of the session for each page: 0.1 s for 100,000.
+func (s *Store) Viewings(ctx context.Context, sessionID string, p livestream.Page) (page []livestream.Viewing, count int, err error) {
+	err = s.snapshot(ctx, "list viewers", func(db *sql.Tx) error {
+		if err := db.QueryRowContext(ctx, `SELECT COUNT(DISTINCT viewer) FROM viewings WHERE session_id = ?`, sessionID).Scan(&count); err != nil {
+			return err
+		}
+		size, skip := limits(p)
+		rows, err := collect(ctx, db, scanViewing, selectPage, sessionID, size, skip)
+		for _, v := range rows {
+			if n := len(page); n > 0 && page[n-1].Viewer == v.Viewer {
+				page[n-1] = page[n-1].And(v)
+				continue
+			}
+			v.Node, v.Incarnation = "", ""
+			page = append(page, v)
+		}
+		return err
+	})
+	slices.SortStableFunc(page, func(a, b livestream.Viewing) int { return a.First.Compare(b.First) })
+	return page, count, err
+}
+
+func (s *Store) Audit(ctx context.Context, sc livestream.Scope, sessionID string, l livestream.Ledger) error {
+	return s.snapshot(ctx, "audit session", func(db *sql.Tx) error {
+		one, err := scanSession(db.QueryRowContext(ctx, selectSession, sc.AccountID, sc.AppID, sessionID))
+		if err != nil {
+			return err
+		}
+		var restarted bool
+		if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM timeline WHERE session_id = ? AND kind = ?)`,
+			sessionID, livestream.Boot.String()).Scan(&restarted); err != nil {
+			return err
+		}
+		l.Begin(s.now(), one, restarted, s.keep)
+		if err := forEach(ctx, db, scanInterval, l.Interval, selectIntervals, sessionID); err != nil {
+			return err
+		}
+		if err := forEach(ctx, db, scanSum, l.Windows, selectSums, sessionID); err != nil {
+			return err
+		}
+		return forEach(ctx, db, scanViewing, l.Viewing, selectViewings, sessionID)
+	})
+}
+
+// forEach is collect for rows that may be too many to hold at once.
+func forEach[T any](ctx context.Context, q querier, scan func(scanner) (T, error), use func(T), query string, args ...any) error {
+	_, err := collect(ctx, q, func(row scanner) (struct{}, error) {
+		x, err := scan(row)
+		if err == nil {
+			use(x)
+		}
+		return struct{}{}, err
+	}, query, args...)
+	return err
 }

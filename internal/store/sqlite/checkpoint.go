@@ -42,7 +42,7 @@ func (s *Store) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws [
 				return err
 			}
 		}
-		if err := t.addRows(cs, vs); err != nil {
+		if err := s.addRows(t, cs, vs); err != nil {
 			return err
 		}
 		if now.Sub(s.sweptAt) < sweepEvery {

@@ -224,10 +224,13 @@ func (s *Store) OpenRecords(ctx context.Context) ([]livestream.Record, error) {
 	return all, nil
 }
 
+// selectSession also finds a session whose livestream is deleted.
+const selectSession = `SELECT ` + sessionColumns + `
+	FROM sessions s JOIN livestreams l ON l.id = s.livestream_id
+	WHERE l.account_id = ? AND l.app_id = ? AND s.id = ?`
+
 func (s *Store) Session(ctx context.Context, sc livestream.Scope, sessionID string) (x livestream.Session, err error) {
-	err = s.row(ctx, "read session", `SELECT `+sessionColumns+`
-		FROM sessions s JOIN livestreams l ON l.id = s.livestream_id
-		WHERE l.account_id = ? AND l.app_id = ? AND s.id = ?`,
+	err = s.row(ctx, "read session", selectSession,
 		func(row scanner) (err error) {
 			x, err = scanSession(row)
 			return err

@@ -13,7 +13,8 @@ import (
 )
 
 // TestUpgrade opens what the first version of the schema left behind: apps of
-// one name, meetings and a session that nothing knows the app of.
+// one name, meetings, a session that nothing knows the app of, and a window of it
+// after others were dropped.
 func TestUpgrade(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tally.db")
 	db, err := sql.Open("sqlite", dsn(path, "journal_mode(WAL)"))
@@ -32,6 +33,7 @@ func TestUpgrade(t *testing.T) {
 		`INSERT INTO livestreams VALUES ('l', 'account-1', 'app-1', NULL, NULL, 'key', 'hash', 'playback', FALSE, 1, 1, 60000, 30000,
 			1800000, 10000, 1, NULL, 0, 'run', 4, 0, 0, 0, NULL, 's')`,
 		`INSERT INTO sessions VALUES ('s', 'l', 'ended', 1, 1, 1, 1, 5000, 9000, 9000, NULL, '', '', '', FALSE, '', '', 4000, 2000000, 0)`,
+		`INSERT INTO usage_windows VALUES ('n', 'i', 7, 's', 'viewer', 500000, 8000)`,
 	} {
 		_, err := db.Exec(statement)
 		must(t, err)
@@ -64,6 +66,14 @@ func TestUpgrade(t *testing.T) {
 	must(t, err)
 	if want := (livestream.Usage{Sessions: 1, IngestSecs: 4, ViewerSecs: 2}); u != want || livestreams != 1 {
 		t.Errorf("usage %+v of %d, want %+v of 1", u, livestreams, want)
+	}
+	again := livestream.UsageWindow{SessionID: "s", Kind: livestream.ByMedia, Node: "n", Incarnation: "i", Window: 7, Amount: time.Hour}
+	must(t, s.Checkpoint(ctx, nil, []livestream.UsageWindow{again}, nil))
+	audit := &livestream.Audit{}
+	must(t, s.Audit(ctx, here, "s", audit))
+	audit.Done()
+	if !audit.AddsUp() || audit.Received != 4*time.Second || audit.Count != 1 || audit.Windowed != (livestream.Amounts{Media: 2 * time.Second}) {
+		t.Errorf("audit: %+v", audit)
 	}
 }
 

@@ -219,6 +219,9 @@ func testClosed(t *testing.T, f *fixture) {
 	_, calls["OpenRecords"] = f.OpenRecords(ctx)
 	_, calls["Advance"] = f.Advance(ctx, l.ID, publish(l, at(0)))
 	_, calls["Secret"] = f.Secret(ctx, "x")
+	_, calls["Intervals"] = f.Intervals(ctx, "x")
+	_, _, calls["Viewings"] = f.Viewings(ctx, "x", livestream.Page{Number: 1, Size: 1})
+	calls["Audit"] = f.Audit(ctx, here, "x", &ledger{})
 	for name, err := range calls {
 		if err == nil || errors.Is(err, livestream.ErrNotFound) {
 			t.Errorf("%s of a closed store: %v, want an error that says so", name, err)

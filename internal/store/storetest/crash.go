@@ -25,7 +25,7 @@ type done struct {
 	ID     string // of the livestream
 	Epoch  int64
 	Ingest time.Duration
-	Viewed time.Duration
+	Viewed time.Duration // and so much is in the row of its one viewer, and in its windows
 	Facts  int // of the newest session
 	Closed bool
 }
@@ -100,6 +100,13 @@ func check(t *testing.T, s livestream.Store, d done) {
 		t.Errorf("found epoch %d, session %s of epoch %d, ingest %s, viewed %s, %d facts; done was %+v",
 			r.Livestream.Epoch, x.Phase, x.Epoch, x.Ingest, x.Viewed, len(facts), d)
 	}
+	if x.ID != "" { // what one transaction wrote is there, or none of it
+		u := &livestream.Audit{}
+		must(t, s.Audit(ctx, here, x.ID, u))
+		if u.Done(); u.Received != x.Ingest || u.Listed.Total() != x.Viewed || u.Windowed.Total() != x.Viewed {
+			t.Errorf("ingest %s, in intervals %s; viewed %s, in windows %s, in rows %s", x.Ingest, u.Received, x.Viewed, u.Windowed.Total(), u.Listed.Total())
+		}
+	}
 	if x.Epoch > 0 && (x.InvokedAt.IsZero() || x.LivestreamID != d.ID) {
 		t.Errorf("session is torn: %+v", x)
 	}
@@ -147,10 +154,14 @@ func writeSession(s livestream.Store, w, i int, out chan<- done) error {
 	out <- d
 	for k := range 20 {
 		ingest := time.Duration(k+1) * time.Second
-		if err := s.Checkpoint(ctx, []livestream.Checkpoint{checkpoint(r, at(i).Add(ingest), ingest)}, []livestream.UsageWindow{window(r.Session.ID, int64(k), time.Duration(w+1)*time.Second)}, nil); err != nil {
+		c := checkpoint(r, at(i).Add(ingest), ingest)
+		c.Intervals = []livestream.Interval{{SessionID: r.Session.ID, Epoch: 1, Number: int64(k), From: at(i), To: at(i + 1000), Length: time.Second}}
+		viewed := d.Viewed + time.Duration(w+1)*time.Second
+		if err := s.Checkpoint(ctx, []livestream.Checkpoint{c}, []livestream.UsageWindow{window(r.Session.ID, int64(k), viewed-d.Viewed)},
+			[]livestream.Viewing{viewing(r.Session.ID, 1, viewed)}); err != nil {
 			return err
 		}
-		d.Ingest, d.Viewed = ingest, d.Viewed+time.Duration(w+1)*time.Second
+		d.Ingest, d.Viewed = ingest, viewed
 		out <- d
 	}
 	if _, err := s.Advance(ctx, l.ID, livestream.Event{Kind: livestream.Unpublish, At: at(i + 30_000), Epoch: 1}); err != nil {

@@ -62,6 +62,9 @@ func drawEvent(rt *rapid.T, m livestream.Record, now time.Time) livestream.Event
 	}
 	if rapid.Bool().Draw(rt, "media") {
 		e.LastMediaAt = now
+		e.Bytes = m.Session.Bytes + int64(rapid.IntRange(-100, 5000).Draw(rt, "bytes"))
+		e.Media = rapid.SampledFrom([]string{"", "H.264", "HEVC, AAC"}).Draw(rt, "codecs")
+		e.Keyframe = time.Duration(rapid.IntRange(0, 3).Draw(rt, "keyframe")) * time.Second
 	}
 	if rapid.IntRange(0, 9).Draw(rt, "late") == 0 {
 		e.Epoch--
@@ -87,11 +90,20 @@ func (f *fixture) modelCheckpoint(t tb, m livestream.Record, now time.Time, wind
 	s := &m.Session
 	c := checkpoint(m, now, s.Ingest+time.Millisecond)
 	c.MSNMark = m.Livestream.Run.MSNMark + 1
+	c.Bytes, c.Media, c.Keyframe = s.Bytes+int64(window%3), []string{"", "H.264", "AV1"}[window%3], time.Duration(window%4)*time.Second
+	c.Warnings = []string{"", "BITRATE: x"}[window/3%2]
+	kind := []livestream.UsageKind{livestream.ByMedia, livestream.ByBeacon, livestream.ByPlaylist}[window%3]
 	var ws []livestream.UsageWindow
 	if s.ID != "" {
-		ws = append(ws, livestream.UsageWindow{SessionID: s.ID, Kind: livestream.ByMedia, Node: "n", Incarnation: "i", Window: window, Amount: time.Second,
+		ws = append(ws, livestream.UsageWindow{SessionID: s.ID, Kind: kind, Node: "n", Incarnation: "i", Window: window, Amount: time.Second,
 			Viewers: int(window % 5), PeakViewers: int(window)})
 		s.Viewed += time.Second
+		switch kind {
+		case livestream.ByBeacon:
+			s.ViewedByBeacon += time.Second
+		case livestream.ByPlaylist:
+			s.ViewedByPlaylist += time.Second
+		}
 		s.PeakViewers = max(s.PeakViewers, int(window))
 		if s.Phase.Open() {
 			s.Viewers = int(window % 5)
@@ -106,6 +118,13 @@ func (f *fixture) modelCheckpoint(t tb, m livestream.Record, now time.Time, wind
 			s.LastMediaAt = now
 		}
 		s.Ingest += time.Millisecond
+		s.Bytes, s.Warnings = c.Bytes, c.Warnings
+		if c.Media != "" {
+			s.Media = c.Media
+		}
+		if c.Keyframe != 0 {
+			s.Keyframe = c.Keyframe
+		}
 		m.Livestream.Run.MSNMark++
 	}
 	return m
