@@ -79,8 +79,7 @@ func (v Viewing) And(o Viewing) Viewing {
 
 // A WindowSum is what the windows of one session from one start of a node say.
 type WindowSum struct {
-	// Both empty: windows of which only the session's sum was left when such sums
-	// began to be kept.
+	// Both empty: everything before such sums were kept.
 	Node, Incarnation string
 	Since             time.Time // when the first was written
 	Windows           int64

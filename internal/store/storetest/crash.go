@@ -26,7 +26,7 @@ type done struct {
 	Epoch  int64
 	Ingest time.Duration
 	Viewed time.Duration // and so much is in the row of its one viewer, and in its windows
-	Facts  int // of the newest session
+	Facts  int           // of the newest session
 	Closed bool
 }
 

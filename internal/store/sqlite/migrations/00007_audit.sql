@@ -69,7 +69,7 @@ ALTER TABLE usage_windows_by_kind RENAME TO usage_windows;
 -- that inserts a window. They outlive the windows, and stay as long as sessions.
 CREATE TABLE usage_sums (
   session_id   TEXT   NOT NULL,
-  node         TEXT   NOT NULL, -- empty: windows that were dropped before sums were kept
+  node         TEXT   NOT NULL, -- empty: everything before sums were kept
   incarnation  TEXT   NOT NULL,
   windows      BIGINT NOT NULL, -- how many
   beacon_us    BIGINT NOT NULL, -- their amounts, by the evidence they rest on
@@ -78,17 +78,10 @@ CREATE TABLE usage_sums (
   since        BIGINT NOT NULL, -- ms, UTC: when the first of them was added
   PRIMARY KEY (session_id, node, incarnation)
 );
+-- Sessions of before: all that was counted as one sum of no node, because no row
+-- of its viewers was written, and all of their media as one interval.
 INSERT INTO usage_sums (session_id, node, incarnation, windows, beacon_us, media_us, playlist_us, since)
-  SELECT w.session_id, w.node, w.incarnation, COUNT(*), 0, SUM(w.amount_us), 0, MIN(w.folded_at)
-  FROM usage_windows w WHERE EXISTS (SELECT 1 FROM sessions s WHERE s.id = w.session_id)
-  GROUP BY w.session_id, w.node, w.incarnation;
-INSERT INTO usage_sums (session_id, node, incarnation, windows, beacon_us, media_us, playlist_us, since)
-  SELECT r.id, '', '', 0, 0, r.rest, 0, r.since FROM
-    (SELECT s.id AS id, s.created_at AS since,
-      s.viewed_us - COALESCE((SELECT SUM(u.media_us) FROM usage_sums u WHERE u.session_id = s.id), 0) AS rest FROM sessions s) r
-  WHERE r.rest > 0;
-
--- So stand sessions of before: all of their media as one interval.
+  SELECT s.id, '', '', 0, 0, s.viewed_us, 0, s.created_at FROM sessions s WHERE s.viewed_us > 0;
 INSERT INTO ingest_intervals (session_id, epoch, number, from_at, to_at, length_ns)
   SELECT s.id, 0, 0, COALESCE(s.invoked_at, s.created_at), COALESCE(s.last_media_at, s.updated_at), s.ingest_ms * 1000000
   FROM sessions s WHERE s.ingest_ms > 0;
