@@ -138,38 +138,41 @@ func (sh *shard) drop(w *watch) {
 	sh.dropped = true
 }
 
-// look notices who left.
+// look notices who left, a few at a time, so that nobody waits long for the lock.
 func (sh *shard) look(c *Counter, now time.Duration) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	sh.sweep(c, now)
+	for again := true; again; {
+		again = sh.sweep(c, now)
+	}
 }
 
 // sweep notices who left, and forgets those that cannot be counted twice. It
 // looks only at viewers without evidence for minPresence, unless a session
 // ended, and of those that left at the oldest until one must stay: the cost is
-// that of the leavers.
-func (sh *shard) sweep(c *Counter, now time.Duration) {
-	ends := c.ends.Load()
-	for n := sh.present.root.next; n != &sh.present.root; {
+// that of the leavers. It reports whether there may be more than it did.
+func (sh *shard) sweep(c *Counter, now time.Duration) (again bool) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	left := sweepAtOnce
+	for ends, n := c.ends.Load(), sh.present.root.next; ; {
 		w := n.of
-		if now-w.last <= minPresence && ends == sh.ends {
+		if w == nil || now-w.last <= minPresence && ends == sh.ends {
+			sh.ends = ends
 			break
 		}
-		n = n.next
-		if now-w.last > w.presence || w.session.ended.Load() {
+		if n = n.next; now-w.last > w.presence || w.session.ended.Load() {
 			sh.leave(w)
+			if left--; left == 0 {
+				return true
+			}
 		}
 	}
-	sh.ends = ends
-	for w := sh.gone.front(); w != nil && w.queued == nil; w = sh.gone.front() {
-		idle := now - w.last
-		again := w.parts.high >= 0 && w.session.edge.Load()-w.parts.high < bitmapParts // may still be listed
-		if idle <= minIdle || again && idle <= maxIdle {
-			break
-		}
+	for w := sh.gone.front(); w != nil && w.queued == nil && now-w.last > w.keep(); w = sh.gone.front() {
 		sh.drop(w)
+		if left--; left == 0 {
+			return true
+		}
 	}
+	return false
 }
 
 // leaveAll has everybody leave.
@@ -181,12 +184,12 @@ func (sh *shard) leaveAll() {
 	}
 }
 
-// drain sweeps, and appends at most n rows that are due: first those that were
+// drain notices who left, and appends at most n rows that are due: first those that were
 // offered before.
 func (sh *shard) drain(c *Counter, now time.Duration, n int, rows []livestream.Viewing) []livestream.Viewing {
+	sh.look(c, now)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.sweep(c, now)
 	sh.due.take(&sh.offered)
 	for ; n > 0; n-- {
 		w := sh.due.front()

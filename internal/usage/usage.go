@@ -56,6 +56,10 @@ const (
 	// minIdle keeps a record for a player that sends its last beacon again.
 	minIdle = 3 * time.Minute
 
+	// minIdleShared keeps that of a viewer of shared delivery, so that the step
+	// over a pause of ten minutes counts as any other: its two target durations.
+	minIdleShared = 15 * time.Minute
+
 	// maxIdle drops a record in any case: longer than the longest reconnect
 	// window (30 min), in which a standing playlist can be fetched again.
 	maxIdle = 35 * time.Minute
@@ -69,6 +73,9 @@ const (
 	// rowsAtOnce bounds the rows of a shard in one Drain, so that a checkpoint
 	// stays short: 2,048 in all, 4,096 a second.
 	rowsAtOnce = 32
+
+	// sweepAtOnce bounds the leavers that are noticed under one lock: 50 µs.
+	sweepAtOnce = 128
 
 	shardCount = 64
 )

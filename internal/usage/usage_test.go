@@ -323,15 +323,22 @@ func TestCapIsStatedLoss(t *testing.T) {
 	})
 }
 
-func TestDeliveredAllocatesNothing(t *testing.T) {
-	c, v := usage.New(usage.Config{}), newViewer()
+func TestEvidenceAllocatesNothing(t *testing.T) {
+	c, v, other := usage.New(usage.Config{}), newViewer(), newViewer()
 	give(c, v, 0, 1)
+	ask(c, session, v)
 	n, spans := int64(1), []time.Duration{part, part}
-	if a := testing.AllocsPerRun(1000, func() {
-		c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: n, Window: 12 * time.Second}, spans)
-		n++
-	}); a != 0 {
-		t.Errorf("%v allocations per delivery", a)
+	for name, f := range map[string]func(){
+		"delivery": func() {
+			c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: n, Window: 12 * time.Second}, spans)
+		},
+		"presence":             func() { ask(c, session, v) },
+		"beacon":               func() { tell(c, session, v, n, part) },
+		"beacon of a stranger": func() { tell(c, session, other, n, part) },
+	} {
+		if a := testing.AllocsPerRun(1000, func() { f(); n++ }); a != 0 {
+			t.Errorf("%v allocations per %s", a, name)
+		}
 	}
 }
 
@@ -390,15 +397,6 @@ func TestAnyOrder(t *testing.T) {
 			t.Fatalf("counted %v, want %v", got, exact)
 		}
 	})
-}
-
-func BenchmarkDelivered(b *testing.B) {
-	c, v := usage.New(usage.Config{}), newViewer()
-	spans := []time.Duration{part}
-	b.ReportAllocs()
-	for n := int64(0); b.Loop(); n++ {
-		c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: n, Window: 12 * time.Second}, spans)
-	}
 }
 
 // TestWindowsTellTheAudience: who watches goes with the windows, also when no

@@ -165,6 +165,18 @@ func (w *watch) count(kind int, more time.Duration) {
 	}
 }
 
+// keep is how long after its last evidence the record of a viewer that left is
+// needed.
+func (w *watch) keep() time.Duration {
+	switch {
+	case w.parts.high >= 0 && w.session.edge.Load()-w.parts.high < bitmapParts:
+		return maxIdle // what it was given may still be listed
+	case w.mark >= 0:
+		return minIdleShared
+	}
+	return minIdle
+}
+
 // viewing is the viewer's row as it stands.
 func (c *Counter) viewing(w *watch) livestream.Viewing {
 	incarnation := c.incarnation
