@@ -4,7 +4,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: run build test quick deps lint race conformance browser vuln bench crash fuzz fuzz-api
+.PHONY: run build test quick deps lint race conformance browser vuln bench crash fleet fuzz fuzz-api
 
 run: build
 	./bin/tally demo
@@ -55,6 +55,11 @@ bench:
 # Kills the server 200 times at random moments; `make race` does it 10 times.
 crash:
 	go test -count=1 -v -timeout 30m ./crash -rounds 200
+
+# A thousand scripted players for a minute, each with its own book of what it was
+# given, against what the server counts; `make conformance` has a hundred of them.
+fleet:
+	go test -count=1 -v -timeout 20m ./conformance/fleet -large
 
 # Each fuzz target for a few seconds: a check that they still run, not a search.
 fuzz:
