@@ -41,6 +41,7 @@ type written struct {
 	out   Output
 	pub   *Publication // nil: none is connected
 	given given        // of pub's intervals
+	told  int          // of pub's lines for the timeline
 }
 
 // checkpoint writes the figures of sessions, what publications that ended left
@@ -86,6 +87,7 @@ func (m *Manager) checkpoint(ctx context.Context, sessions []*session, usage Usa
 		w.out.Mark(c.MSNMark, c.DiscontinuityMark)
 		if w.pub != nil {
 			w.pub.intervals.written(w.given)
+			w.pub.condition.told(w.told)
 		}
 	}
 	if usage != nil {
@@ -123,6 +125,7 @@ func (s *session) checkpoint() (c livestream.Checkpoint, w written, ok bool) {
 	c.Bytes += r.bytes
 	c.LastMediaAt = s.labelOf(s.pub, r.last)
 	c.Intervals, w.given = intervals, given
+	w.told = s.describe(&c, s.pub)
 	return c, w, true
 }
 

@@ -198,11 +198,13 @@ func (s *session) labelled(p *Publication, news []interval) []livestream.Interva
 // rest is what remains to be written of a publication that ends, after its end
 // is: figures as a checkpoint has them, and its intervals.
 func (s *session) rest(p *Publication, until received) livestream.Checkpoint {
-	return livestream.Checkpoint{
+	c := livestream.Checkpoint{
 		LivestreamID: s.id, SessionID: s.rec.Session.ID, Epoch: p.epoch, At: s.clock.now(),
 		LastMediaAt: s.labelOf(p, until.last), Ingest: s.ingest + until.ingest, Bytes: s.bytes + until.bytes,
 		Intervals: s.labelled(p, p.intervals.rest(until.last)),
 	}
+	s.describe(&c, p)
+	return c
 }
 
 // keep has a rest written with the next checkpoint.

@@ -40,6 +40,7 @@ type Publication struct {
 	frames atomic.Int64
 
 	intervals intervals
+	condition condition
 
 	playable bool // owned by the publisher's goroutine
 }
@@ -76,11 +77,19 @@ func (p *Publication) lastArrival() time.Time {
 	return time.Time{}
 }
 
+// arrival is when the newest media message arrived, since the publication
+// began: the one that is being handled.
+func (p *Publication) arrival() time.Duration { return time.Duration(p.last.Load()) }
+
 // Expect passes on which tracks onMetaData announced.
-func (p *Publication) Expect(video, audio bool) { p.out.Expect(p.epoch, video, audio) }
+func (p *Publication) Expect(video, audio bool) {
+	p.condition.watch.Expect(video, audio)
+	p.out.Expect(p.epoch, video, audio)
+}
 
 // WriteTrack passes on a track's configuration, at first or when it changed.
 func (p *Publication) WriteTrack(t media.Track) error {
+	p.watchTrack(t)
 	return p.written(p.out.WriteTrack(p.epoch, t))
 }
 
@@ -88,6 +97,7 @@ func (p *Publication) WriteTrack(t media.Track) error {
 // ends the publication: close the connection.
 func (p *Publication) WriteFrame(f media.Frame) error {
 	p.frames.Add(1)
+	p.watchFrame(f)
 	return p.written(p.out.WriteFrame(p.epoch, f))
 }
 
@@ -99,8 +109,12 @@ type reasoned interface {
 
 func (p *Publication) written(err error) error {
 	if err == nil {
-		if !p.playable && p.out.Progress().Playable {
+		if p.playable {
+			return nil
+		}
+		if progress := p.out.Progress(); progress.Playable {
 			p.playable = true
+			p.condition.watch.PartTarget(progress.PartTarget)
 			p.s.post(func() { p.s.becamePlayable(p) })
 		}
 		return nil

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,10 +98,14 @@ func (s *session) run(ctx context.Context) {
 // nextTick is when the earliest timer is due. Media arrives without telling the
 // actor, so a due silence clock is looked at again when it fires.
 func (s *session) nextTick() time.Duration {
+	wait := s.nextTimer()
 	if len(s.held) > 0 {
-		return min(holdPoll, s.nextTimer())
+		wait = min(wait, holdPoll) // media of the present publisher is looked for
+		if s.pub != nil {
+			wait = min(wait, max(time.Millisecond, IntervalGap-s.pub.silence()))
+		}
 	}
-	return s.nextTimer()
+	return wait
 }
 
 // nextTimer is when the earliest timer of the session itself is due.
@@ -283,9 +288,11 @@ func (s *session) closeAt(sentence string, until received) {
 	s.mu.Lock()
 	s.ingest += until.ingest
 	s.bytes += until.bytes
+	one := &s.rec.Session
 	if !rest.LastMediaAt.IsZero() {
-		s.rec.Session.LastMediaAt = rest.LastMediaAt
+		one.LastMediaAt = rest.LastMediaAt
 	}
+	one.Media, one.Keyframe = cmp.Or(rest.Media, one.Media), cmp.Or(rest.Keyframe, one.Keyframe)
 	s.pub = nil
 	s.mu.Unlock()
 	s.m.keep(rest)
@@ -368,7 +375,8 @@ func (s *session) figures(e *livestream.Event) received {
 	if !s.rec.Session.Phase.Open() {
 		return received{}
 	}
-	e.LastMediaAt, e.Ingest, e.Bytes = s.rec.Session.LastMediaAt, s.ingest, s.bytes
+	one := &s.rec.Session
+	e.LastMediaAt, e.Ingest, e.Bytes, e.Media, e.Keyframe = one.LastMediaAt, s.ingest, s.bytes, one.Media, one.Keyframe
 	p := s.pub
 	if p == nil {
 		return received{}
@@ -379,6 +387,8 @@ func (s *session) figures(e *livestream.Event) received {
 	if at := s.labelOf(p, r.last); !at.IsZero() {
 		e.LastMediaAt = at
 	}
+	report := p.condition.now()
+	e.Media, e.Keyframe = cmp.Or(report.Media, e.Media), cmp.Or(report.Keyframe, e.Keyframe)
 	return r
 }
 

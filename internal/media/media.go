@@ -65,4 +65,16 @@ type Frame struct {
 	// Discontinuity: the encoder's clock jumped before this frame, so that DTS
 	// does not follow from the frame before it.
 	Discontinuity bool
+	Stamp         Stamp
 }
+
+// A Stamp says what was wrong with the encoder's own timestamp of a frame.
+// DTS and PTS are repaired.
+type Stamp uint8
+
+const (
+	StampGood   Stamp = iota
+	StampBack         // earlier than that of the track's frame before
+	StampFrozen       // the same as before, for so long that arrival counts instead
+	StampFar          // PTS too far from DTS to be true; taken as equal
+)

@@ -134,14 +134,25 @@ func (in *intake) picture(ts uint32, v flv.Video) error {
 		return in.drop() // parameter sets or messages without a picture
 	}
 	dts, jumped := in.avc.clock.Next(ts, time.Since(in.start))
-	composition := int64(v.Composition)
+	composition, stamp := int64(v.Composition), stampOf(in.avc.clock, jumped)
 	if composition > maxComposition || composition < -maxComposition {
-		composition = 0
+		composition, stamp = 0, media.StampFar
 	}
 	return in.write(media.Frame{
 		Track: media.VideoTrack, DTS: dts, PTS: dts + composition*media.VideoTimescale/1000,
-		Key: v.Key || info.IDR, Payload: payload, Discontinuity: jumped,
+		Key: v.Key || info.IDR, Payload: payload, Discontinuity: jumped, Stamp: stamp,
 	})
+}
+
+// stampOf is what was wrong with the track's newest timestamp, but for a jump.
+func stampOf(c *clock.Track, jumped bool) media.Stamp {
+	switch {
+	case c.Frozen():
+		return media.StampFrozen
+	case c.Back() && !jumped:
+		return media.StampBack
+	}
+	return media.StampGood
 }
 
 // units makes the NAL units of a frame what media.Frame promises: 4-byte
@@ -179,7 +190,10 @@ func (in *intake) audio(ts uint32, body []byte) error {
 		return in.drop()
 	}
 	dts, jumped := in.aac.clock.Next(ts, time.Since(in.start))
-	return in.write(media.Frame{Track: media.AudioTrack, DTS: dts, PTS: dts, Key: true, Payload: a.Data, Discontinuity: jumped})
+	return in.write(media.Frame{
+		Track: media.AudioTrack, DTS: dts, PTS: dts, Key: true, Payload: a.Data,
+		Discontinuity: jumped, Stamp: stampOf(in.aac.clock, jumped),
+	})
 }
 
 // aacHeader takes an AAC sequence header, with the same tolerance as avcHeader.

@@ -56,6 +56,7 @@ type Track struct {
 	since  time.Duration
 	same   int  // frames that repeated raw
 	frozen bool // the timestamps stand still: arrival counts
+	back   bool // the newest timestamp is earlier than the one before
 }
 
 // Track adds a track with rate ticks per second. Where frameTicks is not 0
@@ -85,6 +86,7 @@ func (t *Track) Next(ts uint32, arrival time.Duration) (dts int64, jumped bool) 
 		t.begin(raw, arrival)
 		return t.dts, false
 	}
+	t.back = raw < t.raw
 	ms := t.thaw(raw, arrival)
 	if step := ms - t.now(); !t.frozen && (step > MaxGap || step < -MaxBack) {
 		ms, jumped = t.jump(raw, ms)
@@ -93,6 +95,14 @@ func (t *Track) Next(ts uint32, arrival time.Duration) (dts int64, jumped bool) 
 	t.step, t.dts = dts-t.dts, dts
 	return dts, jumped
 }
+
+// Back reports whether the timestamp of the newest frame was earlier than that
+// of the frame before.
+func (t *Track) Back() bool { return t.back }
+
+// Frozen reports whether the encoder's timestamps stand still, so that the
+// newest decode time was taken from the arrival.
+func (t *Track) Frozen() bool { return t.frozen }
 
 // begin sets the first frame. The publication's first is at 0; a track that
 // comes later keeps its distance, unless it counts from elsewhere.
