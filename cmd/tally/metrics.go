@@ -35,7 +35,9 @@ func (s *server) metrics() http.Handler {
 
 	gauge("tally_viewers", "Viewers with evidence a moment ago.", func() int64 { return s.counter.Stats().Present })
 	gauge("tally_viewer_records", "Viewers remembered, present or not.", func() int64 { return s.counter.Stats().Records })
-	counter("tally_viewer_deliveries_uncounted_total", "Deliveries not counted because too many viewers were present.", func() int64 { return s.counter.Stats().Refused })
+	gauge("tally_viewer_rows_waiting", "Rows of viewers that are due and not stored yet.", func() int64 { return s.counter.Stats().Waiting })
+	counter("tally_viewer_uncounted_total", "Deliveries and playlists not counted because too many viewers were present.", func() int64 { return s.counter.Stats().Refused })
+	counter("tally_viewer_rows_lost_total", "Rows of viewers that had to make room before they were stored.", func() int64 { return s.counter.Stats().RowsLost })
 
 	told := s.webhooks.Stats()
 	counter("tally_webhook_delivered_total", "Events that webhooks took.", told.Delivered.Load)
