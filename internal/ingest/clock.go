@@ -28,7 +28,6 @@ func (c labelClock) at(t time.Time) time.Time {
 // now labels the present.
 func (c labelClock) now() time.Time { return c.at(time.Now()) }
 
-// until is how long it takes until the clock shows label.
-func (c labelClock) until(label time.Time) time.Duration {
-	return label.Sub(c.label) - time.Since(c.began)
-}
+// until is how long it takes until the clock shows label; for the zero label it
+// is as long ago as can be.
+func (c labelClock) until(label time.Time) time.Duration { return label.Sub(c.now()) }

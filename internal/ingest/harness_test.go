@@ -122,11 +122,20 @@ func (h *harness) start() {
 
 // crash ends the manager without any last word, and starts another.
 func (h *harness) crash(down time.Duration) {
-	h.m.stop()
-	h.m.actors.Wait()
-	h.m.loops.Wait()
+	h.m.kill()
 	time.Sleep(down)
 	h.start()
+}
+
+// kill ends the manager as the end of its process would: nothing more is
+// written, and nobody asks it anything.
+func (m *Manager) kill() {
+	m.mu.Lock()
+	m.stopping = true
+	m.mu.Unlock()
+	m.stop()
+	m.actors.Wait()
+	m.loops.Wait()
 }
 
 func (h *harness) publish() *Publication {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 var (
 	interleavings = flag.Int("interleavings", 6000, "how many interleavings TestInterleavings tries")
 	modelSeed     = flag.Uint64("model-seed", 0, "seed of TestInterleavings and TestChaos; 0: another one each time")
+	modelDisk     = flag.Int("model-disk", 100, "one interleaving of that many runs on SQLite, the others in memory")
 	modelOnly     = flag.Int("model-only", -1, "try that interleaving of the seed alone, and tell its steps")
 )
 
@@ -52,8 +54,12 @@ func TestInterleavings(t *testing.T) {
 				panic(v)
 			}
 		}()
+		path := "" // in memory
+		if i%*modelDisk == *modelDisk-1 {
+			path = filepath.Join(t.TempDir(), "tally.db")
+		}
 		synctest.Test(t, func(t *testing.T) {
-			x := newExplorer(t, rand.New(rand.NewPCG(seed, uint64(i))))
+			x := newExplorer(t, rand.New(rand.NewPCG(seed, uint64(i))), path)
 			x.explore()
 			steps.Add(int64(len(x.trace)))
 			if x.ambiguous {
@@ -108,6 +114,8 @@ func (o *tape) WriteFrame(epoch int64, f media.Frame) error {
 	return o.outcome.WriteFrame(epoch, f)
 }
 
+func (o *tape) over() bool { o.mu.Lock(); defer o.mu.Unlock(); return o.ended }
+
 // An attempt is one publish, from the question to the end of its connection.
 type attempt struct {
 	who, key int
@@ -144,7 +152,8 @@ type point struct {
 	ingest time.Duration // of the session, with it
 }
 
-func newExplorer(t *testing.T, rng *rand.Rand) *explorer {
+// newExplorer keeps the livestream in memory, or in SQLite at path.
+func newExplorer(t *testing.T, rng *rand.Rand, path string) *explorer {
 	now := time.Now().UTC()
 	l := livestream.Livestream{
 		Scope: scope, ID: livestream.NewUUID(), StreamKey: livestream.NewStreamKey(), PlaybackID: livestream.NewPlaybackID(),
@@ -153,8 +162,7 @@ func newExplorer(t *testing.T, rng *rand.Rand) *explorer {
 	if rng.IntN(4) == 0 {
 		l.MeetingID = livestream.NewUUID()
 	}
-	mem := &memory{rec: livestream.Record{Livestream: l}}
-	x := &explorer{t: t, rng: rng, id: l.ID, keys: []secret.String{l.StreamKey}, store: newWitness(mem, mem.read)}
+	x := &explorer{t: t, rng: rng, id: l.ID, keys: []secret.String{l.StreamKey}, store: newWitness(t, l, path)}
 	x.ref = reference{now: now, set: l.Settings, meeting: l.MeetingID != ""}
 	x.start()
 	return x
@@ -449,9 +457,7 @@ func (x *explorer) restart() {
 	}
 	x.note("%s, down for %v", cause, down)
 	if cause == "crash" {
-		x.m.stop()
-		x.m.actors.Wait()
-		x.m.loops.Wait()
+		x.m.kill()
 	} else {
 		x.m.Shutdown(context.Background())
 	}

@@ -106,7 +106,13 @@ func (m *Manager) Publish(ctx context.Context, req Request) (*Publication, error
 	reply := make(chan accepted, 1)
 	err = m.do(ctx, rec.Livestream.ID, func(s *session) {
 		if !s.rec.Session.Phase.Open() {
-			s.set(rec, s.clock)
+			// Read again: the session that rec shows may have ended by now.
+			now, err := m.store.RecordByKey(m.ctx, req.Key)
+			if err != nil {
+				reply <- accepted{err: err}
+				return
+			}
+			s.set(now, s.clock)
 		}
 		s.accept(req, reply)
 	})

@@ -141,3 +141,61 @@ func TestRace(t *testing.T) {
 		}
 	})
 }
+
+// A laggard store takes its time over one kind of event.
+type laggard struct {
+	Store
+	slow livestream.Kind
+	by   time.Duration
+}
+
+func (l *laggard) Advance(ctx context.Context, id string, e livestream.Event) (livestream.Record, error) {
+	if e.Kind == l.slow {
+		time.Sleep(l.by)
+	}
+	return l.Store.Advance(ctx, id, e)
+}
+
+// TestPublishWhileTheLastSessionEnds: an encoder that stops and starts at once
+// asks while its clean end is still being written. The new session has nothing
+// of the old one's.
+func TestPublishWhileTheLastSessionEnds(t *testing.T) {
+	inBubble(t, func(h *harness) {
+		h.m.store = &laggard{Store: h.m.store, slow: livestream.Unpublish, by: 50 * time.Millisecond}
+		first := h.publish()
+		first.send(20 * time.Second)
+		before := h.record().Session
+		first.Unpublish()
+		time.Sleep(10 * time.Millisecond)
+		second := h.publish()
+		s := h.expect("published again", "INVOKED")
+		if s.ID == before.ID || s.Ingest != 0 || s.Bytes != 0 || !s.LastMediaAt.IsZero() {
+			h.Errorf("the new session begins with %v, %d bytes, last media at %v", s.Ingest, s.Bytes, s.LastMediaAt)
+		}
+		second.send(2 * time.Second)
+		second.Unpublish()
+		time.Sleep(100 * time.Millisecond)
+		if s := h.expect("ended", "IDLE"); s.Ingest > 2*time.Second || s.StoppedAt.Sub(s.InvokedAt) > 2100*time.Millisecond {
+			h.Errorf("%v of ingest in %v, want 2 s", s.Ingest, s.StoppedAt.Sub(s.InvokedAt))
+		}
+	})
+}
+
+// TestRefusedWhileTheLastSessionEnds: a publish that read the session as open
+// and is refused leaves nothing behind that believes so.
+func TestRefusedWhileTheLastSessionEnds(t *testing.T) {
+	inBubble(t, func(h *harness) {
+		h.m.store = &laggard{Store: h.m.store, slow: livestream.Stop, by: 50 * time.Millisecond}
+		p := h.publish()
+		p.send(3 * time.Second)
+		go h.m.Stop(h.Context(), h.l.ID)
+		time.Sleep(10 * time.Millisecond)
+		if _, err := h.m.Publish(h.Context(), Request{Key: h.l.StreamKey}); !errors.Is(err, livestream.ErrDamped) {
+			h.Errorf("publish during the stop: %v, want ErrDamped", err)
+		}
+		time.Sleep(time.Second)
+		if n := len(h.m.all()); n != 0 {
+			h.Errorf("%d actors are left", n)
+		}
+	})
+}

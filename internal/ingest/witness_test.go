@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"testing"
 	"time"
 
 	"tally/internal/livestream"
 	"tally/internal/secret"
+	"tally/internal/store/sqlite"
 )
 
 // A memory keeps one livestream as the SQLite store does: Advance cuts to whole
@@ -101,10 +103,40 @@ type witness struct {
 	problems []string
 }
 
-func newWitness(store Store, read func() livestream.Record) *witness {
-	w := &witness{Store: store, read: read, closed: map[string]livestream.Session{}}
-	w.last = read()
+// newWitness keeps l in memory, or with a path in a new SQLite file there.
+func newWitness(t *testing.T, l livestream.Livestream, path string) *witness {
+	w := &witness{closed: map[string]livestream.Session{}}
+	mem := &memory{rec: livestream.Record{Livestream: l}}
+	w.Store, w.read = mem, mem.read
+	if path != "" {
+		w.Store, w.read = onDisk(t, l, path)
+	}
+	w.last = w.read()
 	return w
+}
+
+func onDisk(t *testing.T, l livestream.Livestream, path string) (Store, func() livestream.Record) {
+	store, err := sqlite.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	if err := store.CreateLivestream(context.Background(), l); err != nil {
+		t.Fatal(err)
+	}
+	deleted := livestream.Record{} // how a record looked that is found no more
+	return store, func() livestream.Record {
+		r, err := store.RecordByID(context.Background(), l.Scope, l.ID)
+		switch {
+		case errors.Is(err, livestream.ErrNotFound):
+			return deleted
+		case err != nil:
+			t.Error(err)
+		}
+		deleted = r
+		deleted.Livestream.DeletedAt = time.Now()
+		return r
+	}
 }
 
 func (w *witness) Advance(ctx context.Context, id string, e livestream.Event) (livestream.Record, error) {
@@ -152,6 +184,9 @@ func (w *witness) look(what string) {
 		if was.Phase.Open() {
 			w.problem("%s: session %s begins while %s is open", what, s.ID, was.ID)
 		}
+		if s.Ingest != 0 || s.Bytes != 0 || !s.LastMediaAt.IsZero() {
+			w.problem("%s: a session begins with figures: %+v", what, s)
+		}
 		w.sessions = append(w.sessions, s.ID)
 		was = livestream.Session{}
 	}
@@ -162,8 +197,8 @@ func (w *witness) look(what string) {
 	case s.InvokedAt.Before(s.CreatedAt), !s.StartedAt.IsZero() && s.StartedAt.Before(s.InvokedAt),
 		!s.StoppedAt.IsZero() && (s.StoppedAt.Before(s.StartedAt) || s.StoppedAt.Before(s.InvokedAt)):
 		w.problem("%s: created %v, invoked %v, started %v, stopped %v", what, s.CreatedAt, s.InvokedAt, s.StartedAt, s.StoppedAt)
-	case !s.StoppedAt.IsZero() && s.Ingest > span:
-		w.problem("%s: ingest %v in a span of %v", what, s.Ingest, span)
+	case !s.StoppedAt.IsZero() && s.Ingest > span, s.StoppedAt.IsZero() && s.Ingest > s.UpdatedAt.Sub(s.InvokedAt)+time.Millisecond:
+		w.problem("%s: ingest %v in a span of %v, invoked %v ago", what, s.Ingest, span, s.UpdatedAt.Sub(s.InvokedAt))
 	case s.ID != "" && s.Phase.Open() != s.StoppedAt.IsZero():
 		w.problem("%s: %s, stopped %v", what, s.Phase, s.StoppedAt)
 	case s.Ingest < was.Ingest, s.LastMediaAt.Before(was.LastMediaAt), s.Epoch < was.Epoch,

@@ -144,6 +144,7 @@ func (r Record) Apply(e Event) (Record, []Fact, error) {
 	from := s.Phase
 	if !from.Open() && (e.Kind == Publish || e.Kind == Start) {
 		r, s = r.begin(e)
+		e.LastMediaAt, e.Ingest, e.Bytes, e.Media, e.Keyframe = time.Time{}, 0, 0, "", 0 // nothing of it is received yet
 	}
 	s.measure(e)
 	s.Phase = to

@@ -268,3 +268,30 @@ func checkStep(t *rapid.T, old, r Record, e Event) {
 		t.Fatalf("open after disable")
 	}
 }
+
+// TestSessionBeginsWithNothing: whatever a publish carries is of the session
+// that it takes over, and there is none.
+func TestSessionBeginsWithNothing(t *testing.T) {
+	r := step(t, newRecord(), Event{Kind: Publish, At: after(sec), NewID: "s1", NewRun: "r1",
+		LastMediaAt: after(sec), Ingest: time.Hour, Bytes: 1, Media: "H.264", Keyframe: sec})
+	if s := r.Session; s.Ingest != 0 || s.Bytes != 0 || s.Media != "" || s.Keyframe != 0 || !s.LastMediaAt.IsZero() {
+		t.Errorf("the session begins with %+v", s)
+	}
+}
+
+// TestConfigureInTheGrace: what a restarted server grants beyond the window is
+// no part of the window.
+func TestConfigureInTheGrace(t *testing.T) {
+	r := step(t, newRecord(), Event{Kind: Publish, At: after(sec), NewID: "s1", NewRun: "r1"})
+	r = step(t, r, Event{Kind: Playable, At: after(2 * sec)})
+	r = step(t, r, Event{Kind: Boot, At: after(600 * sec), LastMediaAt: after(10 * sec)})
+	for _, c := range []struct {
+		window   int
+		deadline time.Duration
+	}{{0, 615 * sec}, {60, 615 * sec}, {1800, 1810 * sec}} {
+		got := step(t, r, Event{Kind: Configure, At: after(605 * sec), Change: Change{ReconnectWindow: wholeSeconds(c.window)}})
+		if !got.Session.Deadline.Equal(after(c.deadline)) {
+			t.Errorf("a window of %d s ends the grace at %v, want %v", c.window, got.Session.Deadline.Sub(t0), c.deadline)
+		}
+	}
+}
