@@ -260,7 +260,8 @@ func (s *server) run(ctx context.Context) error {
 func (s *server) shutdown(stopTelling, stopServing context.CancelFunc) {
 	s.health.stopping.Store(true)
 	s.log.Info("stopping")
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	deadline := time.Now().Add(stopWithin)
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	s.manager.Shutdown(ctx)
 	stopTelling() // what is under way has two seconds, while requests end
@@ -270,14 +271,20 @@ func (s *server) shutdown(stopTelling, stopServing context.CancelFunc) {
 			h.Close()
 		}
 	}
-	s.writeUsage(ctx)
+	s.writeUsage(deadline)
 	stopServing()
 }
+
+// lastWords is how long viewers' figures may take at least when a clean stop has
+// taken all of its time.
+const lastWords = 1500 * time.Millisecond
 
 // writeUsage writes the row of every viewer, and what was delivered after the
 // manager wrote its last figures. Rows go in pieces, so that one transaction
 // takes no longer than a checkpoint.
-func (s *server) writeUsage(ctx context.Context) {
+func (s *server) writeUsage(deadline time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), max(time.Until(deadline), lastWords))
+	defer cancel()
 	ws, vs := s.counter.DrainAll()
 	for {
 		n := min(len(vs), 2000)
