@@ -2,6 +2,7 @@ package livestream
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -215,7 +216,8 @@ func (a *Audit) start(node, incarnation string) *started {
 }
 
 func (a *Audit) Viewing(v Viewing) {
-	s := a.start(v.Node, v.Incarnation)
+	incarnation, _, _ := strings.Cut(v.Incarnation, ".") // a viewer that was forgotten and came back
+	s := a.start(v.Node, incarnation)
 	s.rows++
 	s.listed = s.listed.plus(v.Amounts())
 	a.Listed = a.Listed.plus(v.Amounts())

@@ -2,6 +2,9 @@ package usage_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -423,5 +426,41 @@ func TestRowsAddUpWhateverIsForgotten(t *testing.T) {
 				rt.Fatalf("rows have %+v, windows %+v", rows, windows)
 			}
 		})
+	})
+}
+
+// TestAuditOfViewersThatCameBack: a viewer that was forgotten and comes back has
+// another row, and the store's audit finds that all adds up.
+func TestAuditOfViewersThatCameBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, l := usage.New(usage.Config{Node: "n"}), &ledger{}
+		back := newViewer()
+		for n := range int64(4) {
+			give(c, back, n*1000, 6)
+			give(c, newViewer(), n*1000, 6)
+			l.checkpoint(c)
+			time.Sleep(time.Hour)
+			l.everybody(t, c)
+		}
+		audit := &livestream.Audit{}
+		audit.Begin(time.Now(), livestream.Session{ID: session, Viewed: l.sum()}, false, livestream.DefaultRetention)
+		sums := map[string]livestream.WindowSum{}
+		for _, w := range l.windows {
+			sum := sums[w.Incarnation]
+			sum.Node, sum.Incarnation, sum.Windows = w.Node, w.Incarnation, sum.Windows+1
+			sum.Media += w.Amount
+			sums[w.Incarnation] = sum
+		}
+		for _, sum := range sums {
+			audit.Windows(sum)
+		}
+		rows := slices.SortedFunc(maps.Values(l.rows), func(a, b livestream.Viewing) int { return strings.Compare(a.Viewer, b.Viewer) })
+		for _, row := range rows {
+			audit.Viewing(row)
+		}
+		audit.Done()
+		if !audit.AddsUp() || len(audit.ViewerRest) != 0 || audit.Viewers != 5 || len(rows) != 8 {
+			t.Errorf("%d rows of %d viewers: %+v", len(rows), audit.Viewers, audit.ViewerRest)
+		}
 	})
 }

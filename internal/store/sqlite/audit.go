@@ -75,7 +75,8 @@ func putViewing(n int) string {
 		first_at = MIN(viewings.first_at, excluded.first_at), last_at = MAX(viewings.last_at, excluded.last_at),
 		beacon_us = MAX(viewings.beacon_us, excluded.beacon_us), media_us = MAX(viewings.media_us, excluded.media_us),
 		playlist_us = MAX(viewings.playlist_us, excluded.playlist_us), bytes = MAX(viewings.bytes, excluded.bytes),
-		renditions = viewings.renditions | excluded.renditions, gone = viewings.gone OR excluded.gone`
+		renditions = viewings.renditions | excluded.renditions,
+		gone = excluded.gone OR (viewings.gone AND excluded.last_at <= viewings.last_at)` // later evidence: it came back
 }
 
 var putOneViewing, putViewingChunk = putViewing(1), putViewing(chunk)

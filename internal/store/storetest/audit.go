@@ -170,6 +170,10 @@ func testViewings(t *testing.T, f *fixture) {
 	write(append(vs[10:80:80], lower, higher, lower)...)
 	expect[3].Beacon, expect[3].Playlist, expect[3].Renditions, expect[3].Left, expect[3].First = time.Second, 2*time.Second, 1<<63|3, true, at(1)
 	same(t, "raised", read(1, 100)[1], expect[3]) // now the second to have come
+	higher.Left, higher.Last = false, higher.Last.Add(time.Second)
+	write(higher)
+	expect[3].Left, expect[3].Last = false, higher.Last
+	same(t, "came back", read(1, 100)[1], expect[3])
 
 	f.reopen(t)
 	f.advance(t, l.ID, livestream.Event{Kind: livestream.Unpublish, At: at(6000), Epoch: 1})
