@@ -144,8 +144,8 @@ type sessionTally struct {
 	Deadline    stamp    `json:"deadline"`
 }
 
-// evidence says what viewer_ms rests on (design section 4). So far viewers are
-// counted by the media that they were given, and by nothing else.
+// evidence says what viewer_ms rests on (design section 4); its members add up to
+// that.
 type evidence struct {
 	BeaconMs   int64 `json:"beacon_ms"`
 	MediaMs    int64 `json:"media_ms"`
@@ -163,13 +163,20 @@ func (v view) sessionTally(s livestream.Session) *sessionTally {
 		ViewerMs:    s.Viewed.Milliseconds(),
 		Viewers:     s.Viewers,
 		PeakViewers: s.PeakViewers,
-		Evidence:    evidence{MediaMs: s.Viewed.Milliseconds()},
+		Evidence:    evidenceOf(s),
 		Epoch:       s.Epoch,
 		Remote:      orNull(s.Remote, s.Remote != ""),
 		Encoder:     orNull(s.Encoder, s.Encoder != ""),
 		LastMediaAt: stamp(s.LastMediaAt),
 		Deadline:    stamp(s.Deadline),
 	}
+}
+
+// evidenceOf rounds sums down, not parts, so that the parts add up.
+func evidenceOf(s livestream.Session) evidence {
+	told := s.ViewedByBeacon.Milliseconds()
+	known := (s.ViewedByBeacon + s.ViewedByPlaylist).Milliseconds()
+	return evidence{BeaconMs: told, PlaylistMs: known - told, MediaMs: s.Viewed.Milliseconds() - known}
 }
 
 // starvingAfter is how long a session may be on air without media before its
