@@ -30,7 +30,9 @@ func (c *doctorCmd) Run(ctx context.Context, s *cli.Streams) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	findings := doctor.Run(ctx, doctor.Config{DataDir: c.DataDir, PublicURL: c.PublicURL, Ports: c.ports()})
+	findings := doctor.Run(ctx, doctor.Config{
+		DataDir: c.DataDir, PublicURL: c.PublicURL, MediaBaseURL: c.MediaBaseURL, Ports: c.ports(),
+	})
 	if c.JSON {
 		if err := s.JSON(findings); err != nil {
 			return err

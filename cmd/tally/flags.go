@@ -128,6 +128,9 @@ func (f *serverFlags) checkDelivery() error {
 	if strings.Contains(f.MediaBaseURL, "#") {
 		return cli.Usagef("--media-base-url %q must end before the #", f.MediaBaseURL)
 	}
+	if strings.ContainsAny(f.mediaBase(), `"<>`) { // net/url leaves them in a host, and no playlist can hold them
+		return cli.Usagef("--media-base-url %q must have a host such as cdn.example.com", f.MediaBaseURL)
+	}
 	if f.Delivery == playback.Direct {
 		return cli.Usagef("--media-base-url is for --delivery shared or auto: leave one of the two out")
 	}
@@ -149,7 +152,7 @@ func (f *serverFlags) mediaBase() string {
 	if err != nil {
 		return ""
 	}
-	return strings.TrimRight(u.String(), "/") // escaped: no quote or space can stand in it
+	return strings.TrimRight(u.String(), "/") // with its path escaped
 }
 
 // checkURL accepts "" and absolute URLs of one of the schemes, without query.

@@ -20,6 +20,15 @@ func plainOnPublic(publicURL string, listening net.Addr) string {
 	return ""
 }
 
+// mixedContent says why browsers would show nothing: pages over TLS may not load
+// media without. "" where that is not so.
+func mixedContent(publicURL, mediaBaseURL string) string {
+	if strings.HasPrefix(publicURL, "https:") && strings.HasPrefix(mediaBaseURL, "http:") {
+		return "--media-base-url is plain http and --public-url is https: browsers refuse to mix them, use https in both"
+	}
+	return ""
+}
+
 // publicHost reports whether others than this network's are meant by host.
 func publicHost(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {

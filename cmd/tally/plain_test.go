@@ -30,3 +30,20 @@ func TestPlainOnPublic(t *testing.T) {
 		})
 	}
 }
+
+func TestMixedContent(t *testing.T) {
+	for _, c := range []struct {
+		public, media string
+		warns         bool
+	}{
+		{"https://live.example.com", "http://cdn.example.com", true},
+		{"https://live.example.com", "https://cdn.example.com", false},
+		{"https://live.example.com", "", false},
+		{"http://studio.local", "http://cache.local", false},
+		{"", "http://cache.local", false},
+	} {
+		if got := mixedContent(c.public, c.media); (got != "") != c.warns {
+			t.Errorf("%s with media at %q: %q", c.public, c.media, got)
+		}
+	}
+}

@@ -248,6 +248,9 @@ func (s *server) run(ctx context.Context) error {
 	if warning := plainOnPublic(s.flags.PublicURL, s.ports.http.Addr()); warning != "" {
 		s.log.Warn(warning)
 	}
+	if warning := mixedContent(s.flags.PublicURL, s.flags.MediaBaseURL); warning != "" {
+		s.log.Warn(warning)
+	}
 	g.Go(func() error {
 		<-ctx.Done()
 		s.shutdown(stopTelling, stopServing)

@@ -32,6 +32,8 @@ type Config struct {
 	DataDir   string
 	Ports     []Port
 	PublicURL string // "" when unset
+
+	MediaBaseURL string // "" when unset
 }
 
 // A Port is an address the server would listen on, and the flag that moves it.
@@ -44,6 +46,7 @@ func Run(ctx context.Context, c Config) []Finding {
 		all = append(all, checkPort(ctx, p))
 	}
 	all = append(all, checkPublicURL(ctx, c.PublicURL)...)
+	all = append(all, checkMediaBase(ctx, c.PublicURL, c.MediaBaseURL)...)
 	all = append(all, checkDisk(c.DataDir)...)
 	all = append(all, checkClock()...)
 	all = append(all, checkOpenFiles(), checkMemory(), checkFFmpeg(ctx))

@@ -63,6 +63,28 @@ func TestPublicAddress(t *testing.T) {
 	}
 }
 
+func TestMediaBase(t *testing.T) {
+	for _, c := range []struct {
+		name, public, base string
+		want               Verdict
+	}{
+		{"reachable", "https://live.example.com", "https://127.0.0.1/x", Note},
+		{"mixed content", "https://live.example.com", "http://127.0.0.1", Warn},
+		{"plain on both", "http://127.0.0.1", "http://127.0.0.1:6081", Note},
+		{"name that does not resolve", "", "https://name.invalid", Fail}, // RFC 2606
+		{"no address", "", "cdn", Fail},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if all := checkMediaBase(t.Context(), c.public, c.base); len(all) != 1 || all[0].Verdict != c.want || all[0].Fix == "" {
+				t.Errorf("%+v, want %s", all, c.want)
+			}
+		})
+	}
+	if all := checkMediaBase(t.Context(), "", ""); all != nil {
+		t.Errorf("%+v without a base", all)
+	}
+}
+
 func TestDisk(t *testing.T) {
 	dir := t.TempDir()
 	for _, f := range checkDisk(filepath.Join(dir, "not", "yet")) {

@@ -86,6 +86,30 @@ func checkPublicURL(ctx context.Context, publicURL string) []Finding {
 	return []Finding{judgeAddress(u, addrs[0].Unmap())}
 }
 
+// checkMediaBase looks at where viewers are sent for media, if they are.
+func checkMediaBase(ctx context.Context, publicURL, base string) []Finding {
+	if base == "" {
+		return nil
+	}
+	const check = "media base URL"
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return []Finding{found(check, Fail, "%q is no address", base).fix("set --media-base-url to something like https://cdn.example.com")}
+	}
+	if u.Scheme == "http" && strings.HasPrefix(publicURL, "https:") {
+		return []Finding{found(check, Warn, "%s is plain http, and --public-url is https: browsers refuse to mix them", u.Host).
+			fix("use https:// in --media-base-url")}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if _, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname()); err != nil {
+		return []Finding{found(check, Fail, "the name %s does not resolve: nobody can watch", u.Hostname()).
+			fix("create a DNS record for it, or correct --media-base-url")}
+	}
+	return []Finding{found(check, Note, "viewers fetch media below %s/hls/", strings.TrimRight(base, "/")).
+		fix("what answers there must fetch them from /hls/ on this server, and may keep them")}
+}
+
 func judgeAddress(u *url.URL, addr netip.Addr) Finding {
 	switch {
 	case addr.IsLoopback():
