@@ -70,7 +70,7 @@ func (s *Stream) writeTrack(t media.Track) error {
 		return &Error{livestream.Reason{Code: livestream.UnsupportedCodec,
 			Detail: fmt.Sprintf("%v cannot be packaged; use H.264 and AAC", t.Codec)}}
 	}
-	now := time.Now()
+	now := s.now()
 	if s.intake.since.IsZero() {
 		s.intake.since = now
 	}
@@ -107,7 +107,7 @@ func (s *Stream) writeFrame(f media.Frame) error {
 	} else if f.Discontinuity {
 		s.jumper = f.Track
 	}
-	now := time.Now()
+	now := s.now()
 	s.intake.enqueue(f, now)
 	return s.tryStart(now)
 }
@@ -217,16 +217,16 @@ func (s *Stream) tryStart(now time.Time) error {
 // replay is writeFrame for what was queued and metered.
 func (s *Stream) replay(f *media.Frame) error {
 	if s.cut == nil { // a pause within the queue ended the domain again
-		s.intake.enqueue(*f, time.Now())
-		return s.tryStart(time.Now())
+		s.intake.enqueue(*f, s.now())
+		return s.tryStart(s.now())
 	}
 	taken, err := s.running(f, s.intake.track(f.Track))
 	if taken || err != nil {
 		return err
 	}
 	s.interrupt()
-	s.intake.enqueue(*f, time.Now())
-	return s.tryStart(time.Now())
+	s.intake.enqueue(*f, s.now())
+	return s.tryStart(s.now())
 }
 
 // startDomain begins a stretch of continuous decode times with its first frame.

@@ -147,7 +147,7 @@ func (s *Stream) watchOver() {
 // starve is the alarm: it holds the picture when no media came for one target
 // duration, and then lists each part as it is due.
 func (s *Stream) starve() {
-	now := time.Now()
+	now := s.now()
 	if s.held == nil {
 		idle := now.Sub(s.registry.began) - s.arrived
 		switch {

@@ -16,6 +16,7 @@ type Stream struct {
 	registry   *Registry
 	playbackID string
 	runID      string
+	began      time.Time // with the monotonic reading
 	// mediaPrefix stands before each URI in shared delivery.
 	mediaPrefix string
 	window      Window
@@ -73,7 +74,7 @@ func newStream(r *Registry, o OpenOptions) *Stream {
 	if target <= 0 {
 		target = defaultTarget
 	}
-	s := &Stream{registry: r, playbackID: o.PlaybackID, runID: o.Run.ID, partTarget: o.Run.PartTarget}
+	s := &Stream{registry: r, playbackID: o.PlaybackID, runID: o.Run.ID, partTarget: o.Run.PartTarget, began: time.Now()}
 	s.mediaPrefix = "../"
 	if base := r.config.MediaBase; base != "" {
 		s.mediaPrefix = base + "/hls/" + o.PlaybackID + "/" + o.Run.ID + "/"
@@ -96,6 +97,11 @@ func newStream(r *Registry, o OpenOptions) *Stream {
 	})
 	return s
 }
+
+// now is the time by the run's clock: the wall clock as it was when the run began
+// in this process, and what has passed since. A wall clock that is set meanwhile
+// moves no date of the playlist.
+func (s *Stream) now() time.Time { return s.began.Add(time.Since(s.began)) }
 
 // attach hands the stream to a session. The caller holds mu or is the only one
 // to know the stream.
