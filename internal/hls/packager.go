@@ -1,6 +1,8 @@
 package hls
 
 import (
+	"time"
+
 	"tally/internal/livestream"
 	"tally/internal/media"
 )
@@ -88,7 +90,15 @@ func (p *Packager) Mark(msn, discontinuity int64) {
 // Progress tells how far the packager is.
 func (p *Packager) Progress() livestream.Progress { return *p.s.progress.Load() }
 
-// End ends the session, with linger as [OpenOptions] says.
+// Linger changes what [OpenOptions] said of the playlist after a clean end.
+func (p *Packager) Linger(d time.Duration) {
+	defer p.s.mu.Unlock()
+	if p.lock() {
+		p.s.delay = d
+	}
+}
+
+// End ends the session, with linger as [OpenOptions] or Linger said.
 func (p *Packager) End(linger bool) {
 	defer p.s.mu.Unlock()
 	if !p.lock() {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tally/internal/hls"
 	"tally/internal/livestream"
 	"tally/internal/media"
 	"tally/internal/store/sqlite"
@@ -56,6 +57,7 @@ func (o *outcome) WriteFrame(epoch int64, f media.Frame) error {
 func (o *outcome) Lost(int64)                    { o.mu.Lock(); defer o.mu.Unlock(); o.lost++ }
 func (o *outcome) Mark(msn, _ int64)             { o.mu.Lock(); defer o.mu.Unlock(); o.mark = msn }
 func (o *outcome) Progress() livestream.Progress { o.mu.Lock(); defer o.mu.Unlock(); return o.progress }
+func (o *outcome) Linger(time.Duration)          {}
 func (o *outcome) End(linger bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -69,6 +71,8 @@ type harness struct {
 	m     *Manager
 	l     livestream.Livestream
 	outs  []*outcome
+
+	registry *hls.Registry // with packaged
 }
 
 var scope = livestream.Scope{AccountID: "account", AppID: "app"}

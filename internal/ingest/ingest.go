@@ -6,6 +6,8 @@
 package ingest
 
 import (
+	"time"
+
 	"tally/internal/livestream"
 	"tally/internal/media"
 	"tally/internal/secret"
@@ -36,6 +38,8 @@ type Output interface {
 	Mark(msn, discontinuity int64)
 	// Progress tells how far the output is. It may be called by anyone.
 	Progress() livestream.Progress
+	// Linger says how long the playlist is to outlive a clean end, from now on.
+	Linger(d time.Duration)
 	// End ends the session. With linger the playlist stays open for a new
 	// session that continues the run, and gets its ENDLIST after the delay;
 	// without, at once. The Output is not used afterwards.

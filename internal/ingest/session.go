@@ -435,6 +435,8 @@ func (s *session) afterAdvance(e livestream.Event) {
 	switch {
 	case ph.Open() && s.out == nil:
 		s.open()
+	case ph.Open() && e.Kind == livestream.Configure:
+		s.out.Linger(s.rec.Livestream.Settings.EndlistDelay)
 	case !ph.Open() && s.out != nil:
 		s.out.End(e.Kind == livestream.Unpublish)
 		s.mu.Lock()
