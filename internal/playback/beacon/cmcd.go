@@ -49,11 +49,13 @@ func parseCMCD(body []byte) ([]Moment, error) {
 		m := Moment{At: -1, Seq: -1, Rate: 1, Playhead: -1}
 		d := dictionary{rest: string(line)}
 		for d.next() {
-			d.ok = m.set(d.key, d.value)
+			if !m.set(d.key, d.value) {
+				return nil, bad("line %d: key %s has a value that CMCD does not allow", n, d.key)
+			}
 		}
 		switch {
 		case !d.ok && d.key != "":
-			return nil, bad("line %d: key %s has a value that CMCD does not allow", n, d.key)
+			return nil, bad("line %d is no CMCD from key %s on", n, d.key)
 		case !d.ok:
 			return nil, bad("line %d is neither JSON nor CMCD", n)
 		case m.At < 0:
@@ -121,7 +123,7 @@ func quoted(s string) (string, bool) {
 type dictionary struct {
 	rest       string
 	key, value string // value as written, "" for a key alone
-	ok         bool   // false once something is wrong; at first: nothing was read
+	ok         bool   // what was read is right; false before anything was
 	read       bool
 }
 
