@@ -7,16 +7,23 @@ import (
 	"tally/internal/livestream"
 )
 
-// sessionEvent is one line of a session's timeline: a transition and its cause.
+// sessionEvent is one line of a session's timeline: a transition and its cause,
+// or what the encoder sends and should change; then both phases are the same.
 type sessionEvent struct {
 	At      stamp   `json:"at"`
-	Event   string  `json:"event"` // publish, playable, lose, unpublish, stop, …
+	Event   string  `json:"event"` // publish, playable, lose, unpublish, stop, …, media, warning, warning-over
 	From    string  `json:"from"`  // phase before
 	To      string  `json:"to"`    // phase after
 	Epoch   int64   `json:"epoch"` // of the publish that it is about; 0: none came yet
 	Remote  *string `json:"remote"`
 	Encoder *string `json:"encoder"` // what the encoder calls itself
-	Detail  *string `json:"detail"`  // the err_message that it led to, or that a meeting's start awaits an encoder
+	Detail  *string `json:"detail"`  // the err_message that it led to, that a meeting's start awaits an encoder, the media, the warning
+
+	// As known at that time.
+	Bytes      int64   `json:"bytes"`
+	IngestMs   int64   `json:"ingest_ms"`
+	Media      *string `json:"media"`
+	KeyframeMs *int64  `json:"keyframe_interval_ms"`
 }
 
 // getTimeline is ours: what happened to a session, oldest first, while it is on
@@ -47,5 +54,7 @@ func eventOf(f livestream.Fact) sessionEvent {
 	return sessionEvent{
 		At: stamp(f.At), Event: f.Kind, From: f.From, To: f.To, Epoch: f.Epoch,
 		Remote: orNull(f.Remote, f.Remote != ""), Encoder: orNull(f.Encoder, f.Encoder != ""), Detail: orNull(f.Detail, f.Detail != ""),
+		Bytes: f.Bytes, IngestMs: f.Ingest.Milliseconds(),
+		Media: orNull(f.Media, f.Media != ""), KeyframeMs: orNull(f.Keyframe.Milliseconds(), f.Keyframe > 0),
 	}
 }

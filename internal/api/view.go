@@ -142,6 +142,25 @@ type sessionTally struct {
 	Encoder     *string  `json:"encoder"`
 	LastMediaAt stamp    `json:"last_media_at"`
 	Deadline    stamp    `json:"deadline"`
+
+	Bytes      int64     `json:"bytes"` // of media received
+	Media      *string   `json:"media"` // what the encoder sends, in words
+	KeyframeMs *int64    `json:"keyframe_interval_ms"`
+	Warnings   []warning `json:"warnings"`
+}
+
+// warning is what the encoder should change.
+type warning struct {
+	Code    livestream.WarningCode `json:"code"`
+	Message string                 `json:"message"`
+}
+
+func warningsOf(s livestream.Session) []warning {
+	all := []warning{}
+	for _, w := range livestream.SplitWarnings(s.Warnings) {
+		all = append(all, warning{w.Code, w.Detail})
+	}
+	return all
 }
 
 // evidence says what viewer_ms rests on (design section 4); its members add up to
@@ -169,6 +188,11 @@ func (v view) sessionTally(s livestream.Session) *sessionTally {
 		Encoder:     orNull(s.Encoder, s.Encoder != ""),
 		LastMediaAt: stamp(s.LastMediaAt),
 		Deadline:    stamp(s.Deadline),
+
+		Bytes:      s.Bytes,
+		Media:      orNull(s.Media, s.Media != ""),
+		KeyframeMs: orNull(s.Keyframe.Milliseconds(), s.Keyframe > 0),
+		Warnings:   warningsOf(s),
 	}
 }
 

@@ -63,11 +63,11 @@ func appendStamp(b []byte, t time.Time) []byte {
 func seconds(d time.Duration) int64 { return int64((d + time.Second/2) / time.Second) }
 
 // orNull is s, or null when there is none.
-func orNull(s string, has bool) *string {
+func orNull[T any](v T, has bool) *T {
 	if !has {
 		return nil
 	}
-	return &s
+	return &v
 }
 
 // createdLivestream is L1: disabled is a boolean, and there are no other

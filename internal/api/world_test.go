@@ -159,6 +159,8 @@ func (w *world) advance(id string, d time.Duration, e livestream.Event) livestre
 	return rec
 }
 
+var keyframeWarning = livestream.Warning{Code: livestream.KeyframeInterval, Detail: "keyframes every 8.3 s, the limit is 4 s; set Keyframe Interval to 2 s"}
+
 // live puts a livestream on air with these seconds on its session.
 func (w *world) live(id string, ingest, viewed time.Duration) livestream.Record {
 	w.t.Helper()
@@ -168,6 +170,12 @@ func (w *world) live(id string, ingest, viewed time.Duration) livestream.Record 
 	must(w.t, w.store.Checkpoint(w.t.Context(), []livestream.Checkpoint{{
 		LivestreamID: id, SessionID: rec.Session.ID, Epoch: rec.Session.Epoch, At: w.now, LastMediaAt: w.now,
 		Ingest: ingest, RunID: rec.Livestream.Run.ID,
+		Bytes: 2_500_000, Media: "H.264 High 1280x720 30 fps, AAC-LC 48 kHz stereo", Keyframe: 8330 * time.Millisecond,
+		Warnings: keyframeWarning.String(),
+		Facts: []livestream.Fact{{
+			SessionID: rec.Session.ID, At: w.now, Kind: livestream.FactWarning, From: "on air", To: "on air", Epoch: rec.Session.Epoch,
+			Remote: "192.0.2.7:5000", Encoder: "test", Detail: keyframeWarning.String(), Bytes: 2_500_000, Ingest: ingest, Keyframe: 8330 * time.Millisecond,
+		}},
 	}}, []livestream.UsageWindow{{
 		SessionID: rec.Session.ID, Kind: livestream.ByMedia, Node: "n", Incarnation: "i", Window: 1, Amount: viewed,
 	}}, nil))
@@ -247,8 +255,12 @@ func conforms(t *testing.T, r *http.Request, rec *httptest.ResponseRecorder) {
 	t.Helper()
 	v, err := contract()
 	must(t, err)
+	form := "application/json"
+	if rec.Code == http.StatusOK && strings.HasSuffix(r.URL.Path, "/audit") && strings.HasPrefix(rec.Header().Get("Content-Type"), "text/csv") {
+		form = "text/csv; charset=utf-8"
+	}
 	for name, want := range map[string]string{
-		"Content-Type": "application/json", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
+		"Content-Type": form, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
 	} {
 		if got := rec.Header().Get(name); got != want {
 			t.Errorf("%s %s: %s is %q, want %q", r.Method, r.URL, name, got, want)

@@ -21,8 +21,8 @@ type LivestreamCreateCmd struct {
 
 // Help implements kong.HelpProvider.
 func (LivestreamCreateCmd) Help() string {
-	return `Prints what OBS needs, waits until the encoder is connected, and says whether its
-keyframes suit low latency. Ctrl-C ends the waiting; the livestream stays.
+	return `Prints what OBS needs, waits until the encoder is connected, and says what it sends and
+which of its settings to change. Ctrl-C ends the waiting; the livestream stays.
 
 Example:
 
@@ -62,7 +62,7 @@ func (c *LivestreamCreateCmd) Run(ctx context.Context, s *Streams) error {
 	return c.wait(ctx, s, api, l)
 }
 
-// wait follows the livestream until its first keyframes are measured.
+// wait follows the livestream until its encoder is measured.
 func (c *LivestreamCreateCmd) wait(ctx context.Context, s *Streams, api *Client, l Livestream) error {
 	waitCtx := ctx
 	if c.Wait > 0 {
@@ -79,14 +79,16 @@ func (c *LivestreamCreateCmd) wait(ctx context.Context, s *Streams, api *Client,
 	if err := awaitLive(waitCtx, api, l.ID, say); err != nil {
 		return c.waited(ctx, waitCtx, err)
 	}
-	m, err := measureKeyframes(waitCtx, l.PlaybackURL)
+	e, err := awaitEncoder(waitCtx, api, l.ID)
 	if err != nil {
 		return c.waited(ctx, waitCtx, err)
 	}
 	if c.JSON {
-		return s.JSON(m)
+		return s.JSON(e)
 	}
-	s.Printf("connected ✓  %s\n", m)
+	for _, line := range e.lines() {
+		s.Printf("%s\n", line)
+	}
 	return nil
 }
 

@@ -47,6 +47,7 @@ type Session struct {
 	InvokedTime   *time.Time    `json:"invoked_time"`
 	StartedTime   *time.Time    `json:"started_time"`
 	StoppedTime   *time.Time    `json:"stopped_time"`
+	UpdatedAt     *time.Time    `json:"updated_at"` // when its figures were written
 	IngestSeconds Seconds       `json:"ingest_seconds"`
 	ViewerSeconds Seconds       `json:"viewer_seconds"`
 	Tally         *SessionTally `json:"tally"` // with ?include=tally
@@ -61,6 +62,19 @@ type SessionTally struct {
 	Encoder     string     `json:"encoder"`
 	LastMediaAt *time.Time `json:"last_media_at"`
 	Deadline    *time.Time `json:"deadline"` // when it ends unless media comes
+
+	IngestMs   int64     `json:"ingest_ms"`
+	ViewerMs   int64     `json:"viewer_ms"`
+	Bytes      int64     `json:"bytes"`                // of media received
+	Media      string    `json:"media"`                // what the encoder sends, in words; "" until known
+	KeyframeMs int64     `json:"keyframe_interval_ms"` // 0 until measured
+	Warnings   []Warning `json:"warnings"`
+}
+
+// A Warning is what the encoder should change.
+type Warning struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
 }
 
 // A Meeting is the meeting object of the API.

@@ -81,24 +81,47 @@ func (SessionEventsCmd) Help() string {
 
 // Run implements the command.
 func (c *SessionEventsCmd) Run(ctx context.Context, s *Streams) error {
-	get := below(http.MethodGet, fmt.Sprintf("livestreams/sessions/%s/events?per_page=100&page_no=%d", url.PathEscape(c.ID), c.Page), nil)
-	type transition struct {
-		At      *time.Time `json:"at"`
-		Event   string     `json:"event"`
-		From    string     `json:"from"`
-		To      string     `json:"to"`
-		Epoch   int64      `json:"epoch"`
-		Remote  string     `json:"remote"`
-		Encoder string     `json:"encoder"`
-		Detail  string     `json:"detail"`
-	}
+	get := below(http.MethodGet, eventsPath(c.ID, c.Page), nil)
 	return answer(ctx, s, c.Common, get, func(events []transition, p Paging) error {
 		var rows [][]string
 		for _, e := range events {
-			rows = append(rows, []string{when(e.At), e.Event, e.From, e.To, strconv.FormatInt(e.Epoch, 10), e.Remote, e.Encoder, e.Detail})
+			to := e.To
+			if to == e.From && e.Event != "publish" {
+				to = "" // nothing moved
+			}
+			rows = append(rows, []string{when(e.At), e.Event, e.From, to, strconv.FormatInt(e.Epoch, 10), e.Remote, e.Encoder,
+				span(Seconds(e.IngestMs / 1000)), byteCount(e.Bytes), keyframes(e.KeyframeMs), e.Detail})
 		}
-		return s.list("TIME|EVENT|FROM|TO|PUBLISH|ADDRESS|ENCODER|DETAIL", rows, p, "none; what happened is kept for 90 days")
+		return s.list("TIME|EVENT|FROM|TO|PUBLISH|ADDRESS|ENCODER|INGEST|BYTES|KEYFRAMES|DETAIL", rows, p, "none; what happened is kept for 90 days")
 	})
+}
+
+// eventsPath is a page of 100 of a session's timeline.
+func eventsPath(session string, page int) string {
+	return fmt.Sprintf("livestreams/sessions/%s/events?per_page=100&page_no=%d", url.PathEscape(session), page)
+}
+
+// A transition is one line of a session's timeline.
+type transition struct {
+	At         *time.Time `json:"at"`
+	Event      string     `json:"event"`
+	From       string     `json:"from"`
+	To         string     `json:"to"` // as From: no transition, but news of the encoder
+	Epoch      int64      `json:"epoch"`
+	Remote     string     `json:"remote"`
+	Encoder    string     `json:"encoder"`
+	Detail     string     `json:"detail"`
+	Bytes      int64      `json:"bytes"`
+	IngestMs   int64      `json:"ingest_ms"`
+	KeyframeMs int64      `json:"keyframe_interval_ms"` // 0: not known
+}
+
+// keyframes is a keyframe interval for people; "" when it is not known.
+func keyframes(ms int64) string {
+	if ms == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f s", float64(ms)/1000)
 }
 
 // printSession prints one session in full.
@@ -117,6 +140,16 @@ func printSession(s *Streams, v Session) {
 		s.field("peak viewers", strconv.Itoa(t.PeakViewers))
 		if t.Encoder != "" || t.Remote != "" {
 			s.field("encoder", cmp.Or(t.Encoder, "unnamed")+" at "+cmp.Or(t.Remote, "an unknown address"))
+		}
+		if t.Media != "" {
+			s.field("media", t.Media)
+			s.field("received", byteCount(t.Bytes))
+		}
+		if t.KeyframeMs > 0 {
+			s.field("keyframes", "every "+keyframes(t.KeyframeMs))
+		}
+		for _, w := range t.Warnings {
+			s.field("warning", w.Code+": "+w.Message)
 		}
 		if t.Health == "reconnecting" || t.Health == "awaiting" {
 			s.field("ends", whenExactly(t.Deadline)+" unless the encoder comes")

@@ -69,6 +69,9 @@ func span(s Seconds) string {
 	return Clock(time.Duration(float64(s) * float64(time.Second)))
 }
 
+// oneLine folds an error's text into one line.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
 func yesNo(b bool) string {
 	if b {
 		return "yes"
