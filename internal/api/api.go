@@ -38,6 +38,8 @@ type Store interface {
 	Session(ctx context.Context, s livestream.Scope, sessionID string) (livestream.Session, error)
 	Sessions(ctx context.Context, s livestream.Scope, livestreamID string, p livestream.Page) ([]livestream.Session, int, error)
 	Timeline(ctx context.Context, sessionID string, p livestream.Page) ([]livestream.Fact, int, error)
+	Viewings(ctx context.Context, sessionID string, p livestream.Page) ([]livestream.Viewing, int, error)
+	Audit(ctx context.Context, s livestream.Scope, sessionID string, l livestream.Ledger) error
 	CreateMeeting(ctx context.Context, m livestream.Meeting) error
 	Meeting(ctx context.Context, s livestream.Scope, id string) (livestream.Meeting, error)
 	Meetings(ctx context.Context, s livestream.Scope, q livestream.MeetingQuery) ([]livestream.Meeting, int, error)
@@ -125,6 +127,7 @@ type server struct {
 	perToken   *limiter[string]     // by token id
 	perAddress *limiter[netip.Addr] // by client address, IPv6 by /64
 	under      underWay             // creations
+	audits     chan struct{}        // holds one for each that is read
 
 	refusedToken, refusedAddress refusals // of creations
 
@@ -152,6 +155,7 @@ func New(c Config) http.Handler {
 	}
 	return &server{
 		Config: c, tree: newTree(routes), ids: rand.Text()[:12] + "-",
+		audits:     make(chan struct{}, auditsAtOnce),
 		perToken:   newLimiter[string](c.RateLimit),
 		perAddress: newLimiter[netip.Addr](c.AddressRateLimit),
 	}

@@ -44,6 +44,8 @@ var routes = []route{
 	{"PUT", appPath + "/livestreams/{livestream_id}/disable", auth.Write, disableLivestream},          // L15
 	{"GET", appPath + "/livestreams/sessions/{session_id}", auth.Read, getSession},                    // L5
 	{"GET", appPath + "/livestreams/sessions/{session_id}/events", auth.Read, getTimeline},            // ours
+	{"GET", appPath + "/livestreams/sessions/{session_id}/audit", auth.Read, getAudit},                // ours
+	{"GET", appPath + "/livestreams/sessions/{session_id}/viewers", auth.Read, listViewers},           // ours
 	{"GET", appPath + "/sessions/{session_id}/livestream-sessions", auth.Read, listSessionsOfSession}, // L10
 
 	{"GET", appPath + "/analytics/livestreams/overall", auth.Read, getUsage},      // L11

@@ -90,7 +90,7 @@ type WindowSum struct {
 // A Ledger is told what the store has of one session, all of one moment.
 type Ledger interface {
 	// Begin comes first. restarted: the server started while the session was open.
-	Begin(at time.Time, s Session, restarted bool, kept Retention)
+	Begin(s Session, restarted bool, kept Retention)
 	Interval(Interval) // by epoch and number
 	Windows(WindowSum) //
 	Viewing(v Viewing) // each row, those of one viewer in succession
@@ -123,11 +123,13 @@ const settling = 30 * time.Second
 
 // An Audit adds up what is stored of a session and compares it with the
 // session's seconds. It is a Ledger; Done says that the rows are complete.
-// OnViewer, when set, is given each viewer, merged from its rows.
+// OnViewer, when set, is given each viewer, merged from its rows, and OnInterval
+// each interval.
 type Audit struct {
-	OnViewer func(Viewing)
+	OnViewer   func(Viewing)
+	OnInterval func(Interval)
 
-	At      time.Time
+	At      time.Time // now; set by who makes the audit
 	Session Session
 	Kept    Retention
 
@@ -175,14 +177,17 @@ type started struct {
 
 var _ Ledger = (*Audit)(nil)
 
-func (a *Audit) Begin(at time.Time, s Session, restarted bool, kept Retention) {
-	a.At, a.Session, a.Kept, a.restarted = at, s, kept, restarted
+func (a *Audit) Begin(s Session, restarted bool, kept Retention) {
+	a.Session, a.Kept, a.restarted = s, kept, restarted
 	a.epochs, a.starts, a.Tiers = map[int64]bool{}, map[start]*started{}, map[UsageKind]Tier{}
 }
 
 func (a *Audit) Interval(v Interval) {
 	a.endAt(v.From)
 	a.epochs[v.Epoch] = true
+	if a.OnInterval != nil {
+		a.OnInterval(v)
+	}
 	if v.To.IsZero() {
 		a.Open++
 		a.going = &v

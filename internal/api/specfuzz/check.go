@@ -3,6 +3,7 @@ package specfuzz
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -108,6 +109,9 @@ func (f *fuzzer) answer(c *call, op *operation, rec *httptest.ResponseRecorder) 
 	if schema == nil { // such as a page, or nothing at all
 		return nil
 	}
+	if op.csv[fmt.Sprint(rec.Code)] && strings.HasPrefix(rec.Header().Get("Content-Type"), "text/csv") {
+		return f.table(c, rec)
+	}
 	if err := headers(rec, op); err != nil {
 		return err
 	}
@@ -140,6 +144,22 @@ func (f *fuzzer) answer(c *call, op *operation, rec *httptest.ResponseRecorder) 
 		return err
 	}
 	return f.judge(c, rec.Code, entries)
+}
+
+// table wants a table in CSV, whose lines all have the same fields.
+func (f *fuzzer) table(c *call, rec *httptest.ResponseRecorder) error {
+	if c.want.statuses != nil || c.want.names != "" {
+		return fmt.Errorf("the server took it")
+	}
+	text, err := plain(rec)
+	if err != nil || c.method == http.MethodHead && len(text) == 0 {
+		return err
+	}
+	lines, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
+	if err == nil && len(lines) == 0 {
+		return fmt.Errorf("the table is empty")
+	}
+	return err
 }
 
 // judge compares an error with what was made wrong. An object that is gone may

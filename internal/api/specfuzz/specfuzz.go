@@ -35,6 +35,7 @@ type operation struct {
 	params           []param
 	body             *bodySpec
 	answers          map[string]*jsonschema.Schema // by status; nil: no body
+	csv              map[string]bool               // statuses that may be answered in CSV too
 	links            []link
 	open             bool // needs no token
 	root             bool // served without a prefix
@@ -149,7 +150,7 @@ func (l *loader) compile(a at) (*jsonschema.Schema, error) {
 func (l *loader) operation(path, method string, item map[string]any) (*operation, error) {
 	here := at{l.root, ""}.member("paths").member(path)
 	op := here.member(method)
-	o := &operation{id: str(op.value["operationId"]), method: strings.ToUpper(method), path: path, answers: map[string]*jsonschema.Schema{}}
+	o := &operation{id: str(op.value["operationId"]), method: strings.ToUpper(method), path: path, answers: map[string]*jsonschema.Schema{}, csv: map[string]bool{}}
 	if security, ok := op.value["security"].([]any); ok {
 		o.open = len(security) == 0
 	}
@@ -194,6 +195,7 @@ func (l *loader) answers(o *operation, responses at) error {
 		if err != nil {
 			return err
 		}
+		o.csv[status] = a.member("content").member("text/csv").value != nil
 		if o.answers[status], err = l.compile(a.member("content").member("application/json").member("schema")); err != nil {
 			return err
 		}

@@ -174,7 +174,7 @@ func (s *Store) Audit(ctx context.Context, sc livestream.Scope, sessionID string
 			sessionID, livestream.Boot.String()).Scan(&restarted); err != nil {
 			return err
 		}
-		l.Begin(s.now(), one, restarted, s.keep)
+		l.Begin(one, restarted, s.keep)
 		if err := forEach(ctx, db, scanInterval, l.Interval, selectIntervals, sessionID); err != nil {
 			return err
 		}

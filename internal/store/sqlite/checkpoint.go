@@ -194,12 +194,13 @@ type words struct {
 
 // tellWords writes the session's words.
 func (s *Store) tellWords(t *tx, c *livestream.Checkpoint) error {
-	id, told := c.SessionID, s.told[c.SessionID]
+	id := c.SessionID
+	told, known := s.told[id]
 	now := words{c.Epoch, c.Media, c.Warnings}
 	if now.media == "" && now.epoch == told.epoch {
 		now.media = told.media
 	}
-	if now == told {
+	if known && now == told {
 		return nil
 	}
 	if _, err := t.exec(`UPDATE sessions SET media = CASE WHEN ?2 <> '' THEN ?2 ELSE media END, warnings = ?3 WHERE id = ?1`,

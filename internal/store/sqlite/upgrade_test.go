@@ -71,7 +71,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	again := livestream.UsageWindow{SessionID: "s", Kind: livestream.ByMedia, Node: "n", Incarnation: "i", Window: 7, Amount: time.Hour}
 	must(t, s.Checkpoint(ctx, nil, []livestream.UsageWindow{again}, nil))
-	audit := &livestream.Audit{}
+	audit := &livestream.Audit{At: time.Now()}
 	must(t, s.Audit(ctx, here, "s", audit))
 	audit.Done()
 	if !audit.AddsUp() || audit.Received != 4*time.Second || audit.Windowed != (livestream.Amounts{Media: 2 * time.Second}) {

@@ -217,7 +217,7 @@ func testWindowKinds(t *testing.T, f *fixture) {
 	if err := f.Checkpoint(ctx, nil, []livestream.UsageWindow{unknown}, nil); err == nil {
 		t.Error("a window of an unknown kind is written")
 	}
-	u := &livestream.Audit{}
+	u := &livestream.Audit{At: time.Now()}
 	must(t, f.Audit(ctx, here, r.Session.ID, u))
 	u.Done()
 	same(t, "windows", u.Count, 210)
@@ -234,7 +234,7 @@ type ledger struct {
 	Rows      []livestream.Viewing
 }
 
-func (l *ledger) Begin(_ time.Time, s livestream.Session, restarted bool, kept livestream.Retention) {
+func (l *ledger) Begin(s livestream.Session, restarted bool, kept livestream.Retention) {
 	l.Session, l.Restarted, l.Kept = s, restarted, kept
 }
 func (l *ledger) Interval(v livestream.Interval) { l.Intervals = append(l.Intervals, v) }
@@ -265,7 +265,7 @@ func testAudit(t *testing.T, f *fixture) {
 			},
 			Rows: []livestream.Viewing{one, two},
 		})
-		u := &livestream.Audit{}
+		u := &livestream.Audit{At: time.Now()}
 		must(t, f.Audit(ctx, here, id, u))
 		u.Done()
 		if !u.AddsUp() || u.Viewers != 1 || len(u.IngestRest)+len(u.ViewerRest) != 0 {

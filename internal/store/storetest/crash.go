@@ -101,7 +101,7 @@ func check(t *testing.T, s livestream.Store, d done) {
 			r.Livestream.Epoch, x.Phase, x.Epoch, x.Ingest, x.Viewed, len(facts), d)
 	}
 	if x.ID != "" { // what one transaction wrote is there, or none of it
-		u := &livestream.Audit{}
+		u := &livestream.Audit{At: time.Now()}
 		must(t, s.Audit(ctx, here, x.ID, u))
 		if u.Done(); u.Received != x.Ingest || u.Listed.Total() != x.Viewed || u.Windowed.Total() != x.Viewed {
 			t.Errorf("ingest %s, in intervals %s; viewed %s, in windows %s, in rows %s", x.Ingest, u.Received, x.Viewed, u.Windowed.Total(), u.Listed.Total())
