@@ -199,58 +199,55 @@ func TestForgedEvidence(t *testing.T) {
 // its successor goes on. A beacon viewer loses what it played since its last
 // beacon: the first one afterwards counts from the first other evidence on.
 func TestRestart(t *testing.T) {
-	for _, clean := range []bool{true, false} {
-		for _, s := range []struct {
-			name     string
-			promises bool
-			script   func(r *rand.Rand, p *player)
-			exact    func(p *player) amounts
-			loses    time.Duration
-		}{
-			{"media", false, func(*rand.Rand, *player) {}, byDelivery, 0},
-			{"playlist", false, shared, byDelivery, part + tick},
-			{"beacons", true, speaking, byPlayhead, beaconEvery + part},
-			{"beacons, shared", true, func(r *rand.Rand, p *player) { shared(r, p); speaking(r, p) }, byPlayhead, beaconEvery + part},
-		} {
-			t.Run(s.name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					r := rand.New(rand.NewPCG(3, 3))
-					players := make([]*player, 20)
-					for i := range players {
-						players[i] = newPlayer(r, s.promises)
-						s.script(r, players[i])
+	for _, s := range []struct {
+		scenario
+		loses time.Duration // each viewer at most
+	}{
+		{scenario{"media", false, func(*rand.Rand, *player) {}, byDelivery, 0}, 0},
+		{scenario{"playlist", false, shared, byDelivery, 0}, part + tick},
+		{scenario{"beacons", true, speaking, byPlayhead, 0}, beaconEvery + part},
+		{scenario{"beacons, shared", true, func(r *rand.Rand, p *player) { shared(r, p); speaking(r, p) }, byPlayhead, 0}, beaconEvery + part},
+	} {
+		t.Run(s.name+", SIGTERM", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l, players := s.restart(t, true)
+				for i, p := range players {
+					want, got := s.exact(p).sum(), l.byViewer(session, p.id.RandomHex()).sum()
+					if got > want || got < want-s.loses {
+						t.Errorf("viewer %d is counted %v, want %v less %v at most", i, got, want, s.loses)
 					}
-					l := &ledger{}
-					c := usage.New(usage.Config{Node: "n", Incarnation: "a"})
-					play(c, l, players, 0, 5*time.Minute)
-					if clean {
-						l.write(c.DrainAll())
-					} else {
-						l.checkpoint(c)
-					}
-					c = usage.New(usage.Config{Node: "n", Incarnation: "b"})
-					play(c, l, players, 5*time.Minute, 12*time.Minute)
-					l.everybody(t, c)
-					for i, p := range players {
-						want, got := s.exact(p), l.bySession("").sum()
-						if clean {
-							got = l.byViewer(session, p.id.RandomHex()).sum() // a kill leaves rows a minute old
-						} else {
-							want, i = amounts{}, -1
-							for _, p := range players {
-								want = want.plus(s.exact(p))
-							}
-						}
-						lost := want.sum() - got
-						if !clean {
-							lost /= time.Duration(len(players))
-						}
-						if lost < 0 || lost > s.loses {
-							t.Errorf("viewer %d is counted %v, want %v less %v at most", i, got, want.sum(), s.loses)
-						}
-					}
-				})
+				}
+				if rows, windows := l.byViewer("", ""), l.bySession(""); rows != windows {
+					t.Errorf("rows have %+v, windows %+v", rows, windows)
+				}
 			})
-		}
+		})
+		t.Run(s.name+", killed", func(t *testing.T) { // which leaves rows that are a minute old
+			synctest.Test(t, func(t *testing.T) {
+				l, players := s.restart(t, false)
+				want, got := time.Duration(0), l.sum()
+				for _, p := range players {
+					want += s.exact(p).sum()
+				}
+				if got > want || got < want-s.loses*time.Duration(len(players)) {
+					t.Errorf("counted %v, want %v less %v a viewer at most", got, want, s.loses)
+				}
+			})
+		})
 	}
+}
+
+// restart plays a scenario with a restart in it.
+func (s scenario) restart(t *testing.T, clean bool) (*ledger, []*player) {
+	players, l := s.players(), &ledger{}
+	c := usage.New(usage.Config{Node: "n", Incarnation: "a"})
+	play(c, l, players, 0, 5*time.Minute)
+	l.checkpoint(c)
+	if clean {
+		l.write(c.DrainAll())
+	}
+	c = usage.New(usage.Config{Node: "n", Incarnation: "b"})
+	play(c, l, players, 5*time.Minute, 12*time.Minute)
+	l.everybody(t, c)
+	return l, players
 }

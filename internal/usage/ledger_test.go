@@ -442,8 +442,8 @@ func TestAuditOfViewersThatCameBack(t *testing.T) {
 			time.Sleep(time.Hour)
 			l.everybody(t, c)
 		}
-		audit := &livestream.Audit{}
-		audit.Begin(time.Now(), livestream.Session{ID: session, Viewed: l.sum()}, false, livestream.DefaultRetention)
+		audit := &livestream.Audit{At: time.Now()}
+		audit.Begin(livestream.Session{ID: session, Viewed: l.sum()}, false, livestream.DefaultRetention)
 		sums := map[string]livestream.WindowSum{}
 		for _, w := range l.windows {
 			sum := sums[w.Incarnation]
