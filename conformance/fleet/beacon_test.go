@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"tally/internal/hls/playlist"
 )
 
 // beaconScenarios are counted by what the players tell of their playheads.
@@ -91,6 +93,12 @@ func (v *viewer) post(body string) (reply, error) {
 // postGood is post of a beacon that is well-formed.
 func (v *viewer) postGood(body string) error {
 	r, err := v.post(body)
+	for v.tolerant && err != nil && v.ctx.Err() == nil && time.Now().Before(v.ends) {
+		if err := sleep(v.ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+		r, err = v.post(body)
+	}
 	if err == nil && r.status != http.StatusNoContent {
 		err = fmt.Errorf("beacon %s: answered %d", body, r.status)
 	}
@@ -212,6 +220,9 @@ func pausing(p *playhead) error {
 		}
 		p.set(true)
 		p.report()
+		if err := p.v.load(playlist.NoDirectives); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -221,7 +232,10 @@ func stalling(p *playhead) error {
 	if err := p.v.playFor(p.v.span / 3); err != nil {
 		return err
 	}
-	return sleep(p.v.ctx, p.v.span/4)
+	if err := sleep(p.v.ctx, p.v.span/4); err != nil {
+		return err
+	}
+	return p.v.load(playlist.NoDirectives)
 }
 
 // hidden shows nothing for a while and fetches all the same.

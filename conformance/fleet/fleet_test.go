@@ -50,6 +50,9 @@ type scenario struct {
 	based    bool // on a server whose media have another address, that of a cache
 	limit    float64
 	surprise bool // beacons come without promise: what was counted before rests on media
+	// Where the server is killed amid it, what that may cost a viewer, and what
+	// it may be counted twice.
+	loss, twice time.Duration
 }
 
 // scenarios is all of them.
@@ -64,9 +67,14 @@ type fleet struct {
 	based  *server  // with --media-base-url
 	caches []*cache // one behind the other
 	span   time.Duration
+	seed   uint64
+	killed time.Time // when the server was; zero: it was not
 	light  *flv.Clip
 	heavy  *flv.Clip
 	runs   []*run
+
+	scenarios []scenario
+	neighbour *station // a livestream that nobody watches
 }
 
 // A run is one scenario at work.
@@ -80,50 +88,77 @@ type run struct {
 
 // A glance is what the API said of those who watch at one time.
 type glance struct {
-	at      time.Time
+	asked   time.Time
+	at      time.Time // of the answer
 	session string
 	viewers int
 }
 
 func TestFleet(t *testing.T) {
-	if *seed == 0 {
-		*seed = rand.Uint64()
-	}
-	t.Logf("seed %d", *seed)
-	f := &fleet{t: t, server: serve(t), span: 20 * time.Second, light: servertest.Clip(t)}
-	upstream := f.server.HTTP
-	for range 2 {
+	t.Parallel()
+	f := newFleet(t, scenarios())
+	for i := range 2 {
 		c := newCache(t)
-		c.upstream, upstream = upstream, c.addr
+		c.upstream = f.server.HTTP
+		if i > 0 {
+			c.upstream = f.caches[i-1].addr
+		}
 		f.caches = append(f.caches, c)
 	}
 	media := newCache(t)
 	f.based = serve(t, "--media-base-url", "http://"+media.addr)
 	media.upstream = f.based.HTTP
+	f.heavy = inflated(f.light, 100_000)
+	f.run(nil)
+}
+
+func newFleet(t *testing.T, all []scenario) *fleet {
+	f := &fleet{t: t, seed: begun(), server: serve(t), span: 20 * time.Second, light: servertest.Clip(t)}
 	if *large {
 		f.span = 60 * time.Second
 	}
-	f.heavy = inflated(f.light, 100_000)
-	ctx, cancel := context.WithTimeout(t.Context(), f.span+3*time.Minute)
+	t.Logf("seed %d", f.seed)
+	for _, s := range all {
+		if strings.Contains(s.name, *only) {
+			f.scenarios = append(f.scenarios, s)
+		}
+	}
+	return f
+}
+
+// run has everybody watch while meanwhile, which may be nil, is done, and
+// compares.
+func (f *fleet) run(meanwhile func(ctx context.Context)) {
+	ctx, cancel := context.WithTimeout(f.t.Context(), f.span+3*time.Minute)
 	defer cancel()
-	must(t, f.prepare(ctx))
+	must(f.t, f.prepare(ctx))
+	var wg sync.WaitGroup
+	if meanwhile != nil {
+		wg.Go(func() { meanwhile(ctx) })
+	}
 	f.watch(ctx)
+	wg.Wait()
 	f.judge(ctx)
 }
 
+// begun is the seed of everything that is random.
+var begun = sync.OnceValue(func() uint64 {
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
+	return *seed
+})
+
 // prepare creates a livestream for each scenario and has it on air.
 func (f *fleet) prepare(ctx context.Context) error {
-	neighbour, err := newStation(f.server, "neighbour", f.light)
-	if err != nil {
+	var err error
+	if f.neighbour, err = newStation(f.server, "neighbour", f.light); err != nil {
 		return err
 	}
-	if err := neighbour.air(ctx); err != nil {
+	if err := f.neighbour.air(ctx); err != nil {
 		return err
 	}
-	for _, s := range scenarios() {
-		if !strings.Contains(s.name, *only) {
-			continue
-		}
+	for _, s := range f.scenarios {
 		r := &run{scenario: s, n: s.few, told: map[string]time.Duration{}}
 		if *large {
 			r.n = s.many
@@ -143,7 +178,7 @@ func (f *fleet) prepare(ctx context.Context) error {
 		for i := range s.caches {
 			r.via = f.caches[i].addr
 		}
-		r.neighbour = neighbour
+		r.neighbour = f.neighbour
 		f.runs = append(f.runs, r)
 	}
 	return f.each(func(r *run) error {
@@ -176,7 +211,7 @@ func (f *fleet) watch(ctx context.Context) {
 	var wg sync.WaitGroup
 	for k, r := range f.runs {
 		for i := range r.n {
-			wg.Go(func() { r.viewer(ctx, i, rand.New(rand.NewPCG(*seed, uint64(k*10_000+i))), begin, f.span) })
+			wg.Go(func() { r.viewer(ctx, i, rand.New(rand.NewPCG(f.seed, uint64(k*10_000+i))), begin, f.span) })
 		}
 		if r.encoder != nil {
 			wg.Go(func() {
@@ -213,20 +248,21 @@ func (r *run) viewer(ctx context.Context, i int, random *rand.Rand, begin time.T
 func (f *fleet) glance(ctx context.Context) {
 	for sleep(ctx, time.Second) == nil {
 		for _, r := range f.runs {
+			asked := time.Now()
 			s, err := r.active()
 			if err != nil || s.ID == "" {
 				continue // between two sessions
 			}
-			r.look(time.Now(), s)
+			r.look(asked, s)
 		}
 	}
 }
 
 // look takes an answer about a session into the run's notes.
-func (r *run) look(at time.Time, s session) {
+func (r *run) look(asked time.Time, s session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.glances = append(r.glances, glance{at, s.ID, s.Tally.Viewers})
+	r.glances = append(r.glances, glance{asked, time.Now(), s.ID, s.Tally.Viewers})
 	if now := s.viewed(); now < r.told[s.ID] {
 		r.flaws = append(r.flaws, fmt.Errorf("the seconds of session %s fell from %v to %v", s.ID, r.told[s.ID], now))
 	} else {

@@ -19,7 +19,8 @@ type book struct {
 
 	// media tier: what of each segment was fetched, whether as parts or whole.
 	covers map[int64]*cover // by media sequence number of the run
-	hinted map[string]bool  // parts that were taken before any playlist listed them
+	hinted map[string]bool  // parts that were taken and that no playlist has listed so far
+	early  map[string]bool  // parts that were taken on a hint and are listed now
 
 	// playlist tier: when playlists were asked for.
 	asked time.Time     // last
@@ -28,6 +29,7 @@ type book struct {
 	// beacon tier: how far the playhead came.
 	played time.Duration
 
+	bytes     int64         // of media that it was given
 	shared    bool          // delivery: playlists are evidence, media is not
 	evidence  []stretch     // when the server had reason to hold the viewer present
 	presence  time.Duration // how long evidence lasts
@@ -55,7 +57,7 @@ func newBook(id string) *book {
 	if err != nil || len(raw) < 8 {
 		raw = make([]byte, 8) // no id of the server's: nothing may be counted under it
 	}
-	return &book{id: id, key: hex.EncodeToString(raw[:8]), tier: byMedia, covers: map[int64]*cover{}, hinted: map[string]bool{}}
+	return &book{id: id, key: hex.EncodeToString(raw[:8]), tier: byMedia, covers: map[int64]*cover{}, hinted: map[string]bool{}, early: map[string]bool{}}
 }
 
 // The tiers, as the API spells them.
@@ -65,13 +67,16 @@ const (
 	byPlaylist = "playlist"
 )
 
-// fetched notes media of a segment, from the first of its samples on.
-func (b *book) fetched(msn int64, date time.Time, from, to time.Duration) {
+// fetched notes media of a segment, by its place in it, and returns how much of
+// it is new.
+func (b *book) fetched(msn int64, date time.Time, from, to time.Duration) time.Duration {
 	c := b.cover(msn)
 	if !date.IsZero() {
 		c.date = date
 	}
+	had := c.length()
 	c.add(span{from, to})
+	return c.length() - had
 }
 
 func (b *book) cover(msn int64) *cover {

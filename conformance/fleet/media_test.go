@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"tally/internal/hls/playlist"
 	"tally/internal/rtmp/publisher"
 )
 
@@ -98,6 +99,9 @@ func pauses(v *viewer) error {
 		}
 		pause := 10*time.Second + time.Duration(v.rand.Float64()*float64(min(10*time.Second, time.Until(v.ends)-11*time.Second)))
 		if err := sleep(v.ctx, pause); err != nil {
+			return err
+		}
+		if err := v.load(playlist.NoDirectives); err != nil { // goes on where it was, if that is listed
 			return err
 		}
 	}

@@ -9,9 +9,11 @@ import (
 	"tally/internal/hls/playlist"
 )
 
-// nothingScenarios ask for much, and are viewers of nothing.
+// nothingScenarios ask for much, and are viewers of nothing; but for probes that
+// fetch media, which the server cannot tell from a viewer that leaves at once.
 func nothingScenarios() []scenario {
 	return []scenario{
+		{name: "ffprobe for a second: counts what it takes", few: 1, many: 6, watch: ffprobes, tier: byMedia, limit: 0.005},
 		{name: "not counted: HEAD, previews, probes", few: 4, many: 30, watch: looksOnly},
 		{name: "not counted: wrong ids", few: 4, many: 20, watch: wrongIDs},
 	}

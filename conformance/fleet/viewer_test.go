@@ -37,7 +37,8 @@ type viewer struct {
 	list  playlist.Media
 	next  position
 	saved time.Time     // when list was fetched
-	took  time.Duration // media fetched in all, as listed
+	took  time.Duration // distinct media fetched in all, as listed
+	late  int           // how often media had left before it was asked for
 }
 
 // A position is the next part to fetch; part 0 is the whole segment, too.
@@ -48,7 +49,8 @@ type position struct {
 
 var (
 	errOver = errors.New("the playlist has ended")
-	errGone = errors.New("the playlist is gone")
+	errGone = errors.New("it is not there")
+	errFar  = errors.New("it asks for what is too far ahead")
 )
 
 // join asks for the multivariant playlist, which gives the viewer id, and for
@@ -120,12 +122,16 @@ func (v *viewer) get(rq request) (reply, error) {
 		if v.ctx.Err() != nil {
 			return r, context.Cause(v.ctx)
 		}
-		again := err == nil && r.status == http.StatusServiceUnavailable || err != nil && v.tolerant
+		again := err == nil && r.status == http.StatusServiceUnavailable ||
+			v.tolerant && (err != nil || r.status == http.StatusBadGateway) // a cache says that its server is gone
 		if !again || time.Now().After(v.ends.Add(slack)) {
 			if err == nil {
 				err = fmt.Errorf("%s: answered %d", rq.path, r.status)
-				if r.status == http.StatusNotFound {
+				switch r.status {
+				case http.StatusNotFound:
 					err = fmt.Errorf("%w: %w", errGone, err)
+				case http.StatusBadRequest:
+					err = fmt.Errorf("%w: %w", errFar, err)
 				}
 			}
 			return r, err
@@ -156,8 +162,12 @@ func (v *viewer) load(d playlist.Directives) error {
 	}
 	v.saved = time.Now()
 	for i := range v.list.Segments {
-		if c := v.covers[v.list.FirstMSN()+int64(i)]; c != nil && v.list.Segments[i].Held() {
+		s, msn := &v.list.Segments[i], v.list.FirstMSN()+int64(i)
+		if c := v.covers[msn]; c != nil && s.Held() {
 			c.held = true
+		}
+		if len(v.hinted) > 0 {
+			v.learn(s, msn)
 		}
 	}
 	return nil
@@ -193,6 +203,13 @@ func (v *viewer) play(until time.Time) error {
 	}
 	for {
 		done, err := v.consume(until)
+		if errors.Is(err, errGone) && v.late < 20 { // listed once: this player is behind
+			v.late++
+			if err := v.enter(); err != nil {
+				return err
+			}
+			continue
+		}
 		if done || err != nil {
 			return err
 		}
@@ -264,9 +281,8 @@ func (v *viewer) part(s *playlist.Segment) error {
 	if p.Gap {
 		return nil
 	}
-	name := path.Base(p.URI)
-	if v.hinted[name] {
-		delete(v.hinted, name)
+	if v.early[path.Base(p.URI)] {
+		delete(v.early, path.Base(p.URI))
 		if v.times < 2 {
 			v.has(s, from, from+p.Duration)
 			return nil
@@ -292,14 +308,14 @@ func (v *viewer) segment(s *playlist.Segment) error {
 
 // has notes media of the segment at next, or the one before it.
 func (v *viewer) has(s *playlist.Segment, from, to time.Duration) {
-	v.fetched(v.next.msn, s.ProgramDateTime, from, to)
+	fresh := v.fetched(v.next.msn, s.ProgramDateTime, from, to)
 	if s.Held() {
 		v.cover(v.next.msn).held = true
 	}
 	if v.head != nil {
 		v.head.advance()
 	}
-	v.took += to - from
+	v.took += fresh
 	if !v.shared {
 		v.seen(v.st.of(s.ProgramDateTime), time.Now())
 	}
@@ -310,10 +326,15 @@ func (v *viewer) has(s *playlist.Segment, from, to time.Duration) {
 
 // media fetches one piece, and discards it.
 func (v *viewer) media(uri string) error {
-	for range max(1, v.times) {
-		if _, err := v.get(request{path: v.resolve(uri), hold: 3 * v.st.target}); err != nil {
+	for i := range max(1, v.times) {
+		got, err := v.get(request{path: v.resolve(uri), hold: 3 * v.st.target})
+		if i > 0 && errors.Is(err, errGone) {
+			break // it was there the first time
+		}
+		if err != nil {
 			return err
 		}
+		v.bytes += got.size
 	}
 	return nil
 }
@@ -361,29 +382,35 @@ func (v *viewer) reload(until time.Time) error {
 		d.Part = len(open.Parts)
 	}
 	d.Skip = v.list.CanSkipUntil > 0 && time.Since(v.saved) < v.list.CanSkipUntil/2
-	return v.load(d)
+	err := v.load(d)
+	if errors.Is(err, errFar) && v.tolerant {
+		err = v.enter() // the server has forgotten what it had listed
+	}
+	return err
 }
 
-// settle learns what hinted parts that were taken turned out to be, so that the
+// learn notes what hinted parts that were taken have turned out to be.
+func (v *viewer) learn(s *playlist.Segment, msn int64) {
+	var from time.Duration
+	for _, p := range s.Parts {
+		if name := path.Base(p.URI); v.hinted[name] {
+			delete(v.hinted, name)
+			v.early[name] = true
+			v.took += v.fetched(msn, s.ProgramDateTime, from, from+p.Duration)
+		}
+		from += p.Duration
+	}
+}
+
+// settle waits until all hinted parts that were taken are listed, so that the
 // book is whole when the player leaves.
 func (v *viewer) settle() error {
 	for range 4 {
-		if len(v.hinted) == 0 {
+		if v.book == nil || len(v.hinted) == 0 {
 			return nil
 		}
 		if err := v.load(playlist.NoDirectives); err != nil {
 			return err
-		}
-		for i := range v.list.Segments {
-			s := &v.list.Segments[i]
-			var from time.Duration
-			for _, p := range s.Parts {
-				if name := path.Base(p.URI); v.hinted[name] {
-					delete(v.hinted, name)
-					v.fetched(v.list.FirstMSN()+int64(i), s.ProgramDateTime, from, from+p.Duration)
-				}
-				from += p.Duration
-			}
 		}
 		if err := sleep(v.ctx, v.st.longPart); err != nil {
 			return err
