@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -90,7 +91,7 @@ func (c *SessionEventsCmd) Run(ctx context.Context, s *Streams) error {
 				to = "" // nothing moved
 			}
 			rows = append(rows, []string{when(e.At), e.Event, e.From, to, strconv.FormatInt(e.Epoch, 10), e.Remote, e.Encoder,
-				span(Seconds(e.IngestMs / 1000)), byteCount(e.Bytes), keyframes(e.KeyframeMs), e.Detail})
+				span(Seconds(math.Round(float64(e.IngestMs) / 1000))), byteCount(e.Bytes), keyframes(e.KeyframeMs), e.Detail})
 		}
 		return s.list("TIME|EVENT|FROM|TO|PUBLISH|ADDRESS|ENCODER|INGEST|BYTES|KEYFRAMES|DETAIL", rows, p, "none; what happened is kept for 90 days")
 	})
