@@ -23,7 +23,7 @@ import (
 	"tally/internal/secret"
 )
 
-var chaosRuns = flag.Int("chaos", 150, "how many runs TestChaos makes")
+var chaosRuns = flag.Int("chaos", 500, "how many runs TestChaos makes")
 
 // TestChaos has everything happen at once: three publishers fight for one key,
 // the API commands, the store is slow and fails, the process is killed and shut

@@ -515,7 +515,7 @@ func TestMeetingKeyIsOfItsSession(t *testing.T) {
 func TestLabels(t *testing.T) {
 	inBubble(t, func(h *harness) {
 		floor := time.Now().UTC().Add(time.Hour).Truncate(time.Millisecond)
-		c := startClock(floor)
+		c := startClock(time.Now(), floor)
 		if !c.now().Equal(floor) {
 			h.Errorf("the clock begins at %v, want the label of before, %v", c.now(), floor)
 		}

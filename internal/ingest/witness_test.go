@@ -17,8 +17,9 @@ import (
 // milliseconds and runs Record.Apply, Checkpoint raises figures of the session
 // and epoch that it names and of no other.
 type memory struct {
-	mu  sync.Mutex
-	rec livestream.Record
+	mu    sync.Mutex
+	rec   livestream.Record
+	facts map[string]int // how many of each kind the timeline has; nil: nobody asks
 }
 
 func (m *memory) Advance(_ context.Context, _ string, e livestream.Event) (livestream.Record, error) {
@@ -26,9 +27,14 @@ func (m *memory) Advance(_ context.Context, _ string, e livestream.Event) (lives
 	defer m.mu.Unlock()
 	e.At, e.LastMediaAt = e.At.UTC().Truncate(time.Millisecond), e.LastMediaAt.UTC().Truncate(time.Millisecond)
 	e.Ingest = e.Ingest.Truncate(time.Millisecond)
-	after, _, err := m.rec.Apply(e)
+	after, facts, err := m.rec.Apply(e)
 	if err == nil {
 		m.rec = after
+	}
+	for _, f := range facts {
+		if m.facts != nil {
+			m.facts[f.Kind]++
+		}
 	}
 	return m.rec, err
 }
@@ -248,8 +254,12 @@ func (w *witness) late(pick func(n int) int) string {
 	kinds := []livestream.Kind{livestream.Playable, livestream.Lose, livestream.Unpublish, livestream.Fail, livestream.Expire}
 	e := livestream.Event{Kind: kinds[pick(len(kinds))], Epoch: before.Livestream.Epoch - 1, At: s.UpdatedAt.Add(time.Hour),
 		Ingest: time.Hour, LastMediaAt: s.UpdatedAt.Add(time.Hour)}
-	if e.Kind == livestream.Expire && len(w.sessions) > 1 {
+	switch {
+	case e.Kind != livestream.Expire:
+	case len(w.sessions) > 1 && pick(2) == 0: // the timer of a session that is over
 		e.SessionID = w.sessions[pick(len(w.sessions)-1)]
+	default: // the present one's, before its time
+		e.SessionID, e.At = s.ID, s.Deadline.Add(-time.Millisecond)
 	}
 	_, err := w.Store.Advance(ctx, before.Livestream.ID, e)
 	if !errors.Is(err, livestream.ErrStale) && !errors.Is(err, livestream.ErrTransition) && !errors.Is(err, livestream.ErrNotFound) {
