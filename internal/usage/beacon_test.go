@@ -158,6 +158,27 @@ func TestBeaconsOverASessionsEnd(t *testing.T) {
 	})
 }
 
+// TestLastBeaconOfASessionComesLate: its run is over, the page has gone on to the
+// next, and what could not be sent before comes after beacons for that.
+func TestLastBeaconOfASessionComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, l, v := usage.New(usage.Config{}), &ledger{}, newViewerThat(true)
+		giveOf(c, "first", v, 0, 60)
+		time.Sleep(20 * time.Second)
+		tell(c, "first", v, 1, 9*time.Second)
+		giveOf(c, "second", v, 100, 30)
+		time.Sleep(10 * time.Second)
+		tell(c, "second", v, 3, 8*time.Second)
+		tell(c, "second", v, 4, time.Second)
+		for range 2 {
+			tell(c, "first", v, 2, 10*time.Second)
+		}
+		tell(c, "first", v, 3, 8*time.Second) // what the second was told
+		expect(t, c, l, "first", "the first", amounts{beacon: 19 * time.Second})
+		expect(t, c, l, "second", "the second", amounts{beacon: 9 * time.Second})
+	})
+}
+
 // TestForgedEvidence: whatever one viewer claims, however often, it is counted
 // no more than wall time, in each kind of delivery.
 func TestForgedEvidence(t *testing.T) {

@@ -95,7 +95,7 @@ func (c *Counter) Told(b Beacon) {
 	if w == nil {
 		return
 	}
-	fresh, ok := sh.fresh(&b)
+	fresh, ok := sh.fresh(w, &b)
 	if !ok {
 		return
 	}
@@ -121,16 +121,18 @@ func (sh *shard) record(c *Counter, sessionID string, id viewer.ID, now time.Dur
 }
 
 // fresh returns what a beacon tells that no beacon of the viewer did before, in
-// whichever session; false: nothing, it is an old one.
-func (sh *shard) fresh(b *Beacon) (time.Duration, bool) {
+// whichever session; false: nothing, it is an old one. Of two sessions that
+// follow each other the first may be told its last late: by a number that the
+// second had not heard when it began.
+func (sh *shard) fresh(w *watch, b *Beacon) (time.Duration, bool) {
 	fresh := b.Played
-	for w := sh.watching[b.Viewer.Random()]; w != nil; w = w.sibling {
+	for o := sh.watching[b.Viewer.Random()]; o != nil; o = o.sibling {
 		switch {
-		case !w.beacons || w.seq < b.Seq:
-		case w.seq > b.Seq:
+		case !o.beacons || o.seq < b.Seq:
+		case o.seq == b.Seq:
+			fresh = min(fresh, b.Played-o.played)
+		case o == w || o.oldest <= b.Seq:
 			return 0, false
-		default:
-			fresh = min(fresh, b.Played-w.played)
 		}
 	}
 	return fresh, fresh >= 0

@@ -134,6 +134,7 @@ type model struct {
 	running     time.Duration // longest running step; 0: none
 	steps       time.Duration
 	beacons     bool
+	oldest, seq int64 // of the beacons that it heard
 	told        time.Duration
 	lapsed      bool
 	present     bool
@@ -218,7 +219,6 @@ type trial struct {
 	ids     []viewer.ID
 	models  []map[string]*model // by viewer, by session
 	seqs    []map[int64]time.Duration
-	newest  []int64
 	unacked []func()
 	ended   map[string]bool
 	looks   bool // an end makes the next checkpoint look for everybody whose session is over
@@ -260,7 +260,7 @@ func (x *trial) ask(who int, session string) {
 var oddTimes = []time.Duration{-1, -1 << 63, 1<<63 - 1, 1 << 62, 0, 1, time.Hour}
 
 func (x *trial) tell(who int, session string) {
-	seq := x.newest[who] + rapid.Int64Range(-2, 3).Draw(x.T, "seq")
+	seq := rapid.Int64Range(-1, 12).Draw(x.T, "seq")
 	played := time.Duration(rapid.Int64Range(0, 8e9).Draw(x.T, "played"))
 	if rapid.IntRange(0, 9).Draw(x.T, "odd") == 0 {
 		played = rapid.SampledFrom(oddTimes).Draw(x.T, "odd played")
@@ -268,10 +268,18 @@ func (x *trial) tell(who int, session string) {
 	x.c.Told(usage.Beacon{SessionID: session, Viewer: x.ids[who], Seq: seq, Played: played})
 	m := x.models[who][session]
 	before, again := x.seqs[who][seq]
-	if m == nil || played < 0 || seq < 0 || seq < x.newest[who] || again && played < before {
+	if m == nil || played < 0 || seq < 0 || m.beacons && seq < m.seq || again && played < before {
 		return
 	}
-	x.newest[who], x.seqs[who][seq] = seq, played
+	for _, o := range x.models[who] {
+		if o != m && o.beacons && o.oldest <= seq && seq < o.seq {
+			return
+		}
+	}
+	if x.seqs[who][seq] = played; !m.beacons {
+		m.oldest = seq
+	}
+	m.seq = seq
 	m.tell(x.now(), played-before)
 	if played > before {
 		m.last, m.present = x.now(), true
@@ -340,7 +348,7 @@ func oneTrial(t *rapid.T) {
 	for i := range 3 {
 		x.ids = append(x.ids, newViewerThat(i == 0))
 		x.models = append(x.models, map[string]*model{})
-		x.seqs, x.newest = append(x.seqs, map[int64]time.Duration{}), append(x.newest, 0)
+		x.seqs = append(x.seqs, map[int64]time.Duration{})
 	}
 	x.ended = map[string]bool{}
 	sessions := []string{"first", "second"}

@@ -76,9 +76,10 @@ type watch struct {
 
 	// Beacons. Once there was one, nothing else is counted.
 	beacons bool
-	lapsed  bool // a promised beacon did not come in time
-	seq     int64
-	played  time.Duration // as the beacon seq says
+	lapsed  bool          // a promised beacon did not come in time
+	oldest  int64         // number of the first beacon
+	seq     int64         // and of the newest
+	played  time.Duration // as that one says
 	told    time.Duration // sum over beacons, as far as it can be true
 
 	counted [kinds]time.Duration // what went into the session's sums: whole microseconds
@@ -125,7 +126,10 @@ func (w *watch) ask(p *Presence, now time.Duration) {
 // of which there is other evidence, with the step that goes on. What is cut is
 // forgotten, so that a mistaken or forged beacon hides no later pause.
 func (w *watch) hear(b *Beacon, fresh, now time.Duration) {
-	w.beacons, w.seq, w.played = true, b.Seq, b.Played
+	if !w.beacons {
+		w.beacons, w.oldest = true, b.Seq
+	}
+	w.seq, w.played = b.Seq, b.Played
 	wall, seen := now-w.first, w.distinct+w.steps
 	if w.asking {
 		seen += min(now-w.mark, w.step)
