@@ -7,9 +7,11 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"tally/internal/api"
 	"tally/internal/cli"
+	"tally/internal/livestream"
 	"tally/internal/playback"
 )
 
@@ -38,6 +40,10 @@ type serverFlags struct {
 	AccessLog           api.AccessLog `env:"TALLY_ACCESS_LOG" default:"changes" placeholder:"WHICH" help:"API requests in the log: all, changes (whatever is no GET, and every answer from 400 on) or off (${default})."`
 
 	WebhookAllow []string `env:"TALLY_WEBHOOK_ALLOW" placeholder:"CIDR" help:"Addresses that webhooks may have although they are not public, such as 10.0.0.0/8."`
+
+	KeepViewers  int `env:"TALLY_KEEP_VIEWERS" default:"30" placeholder:"DAYS" help:"How long it is kept who watched, a row per viewer, as audits add them up (${default} days; 0: no row is written)."`
+	KeepTimeline int `env:"TALLY_KEEP_TIMELINE" default:"90" placeholder:"DAYS" help:"How long it is kept what happened to sessions, and when media came (${default} days)."`
+	KeepWindows  int `env:"TALLY_KEEP_WINDOWS" default:"7" placeholder:"DAYS" help:"How long it is kept what was counted each half second (${default} days); seconds and their sums stay."`
 
 	TLSCert string `name:"tls-cert" env:"TALLY_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain for RTMPS."`
 	TLSKey  string `name:"tls-key" env:"TALLY_TLS_KEY" placeholder:"FILE" help:"PEM private key for RTMPS."`
@@ -104,6 +110,14 @@ func (f *serverFlags) check() error {
 	if err := f.checkDelivery(); err != nil {
 		return err
 	}
+	if f.KeepViewers < 0 || f.KeepViewers > mostDays {
+		return cli.Usagef("--keep-viewers must be 0 to %d days", mostDays)
+	}
+	for name, days := range map[string]int{"--keep-timeline": f.KeepTimeline, "--keep-windows": f.KeepWindows} {
+		if days < 1 || days > mostDays {
+			return cli.Usagef("%s must be 1 to %d days", name, mostDays)
+		}
+	}
 	if _, err := f.webhookAllow(); err != nil {
 		return err
 	}
@@ -128,7 +142,7 @@ func (f *serverFlags) checkDelivery() error {
 	if strings.Contains(f.MediaBaseURL, "#") {
 		return cli.Usagef("--media-base-url %q must end before the #", f.MediaBaseURL)
 	}
-	if strings.ContainsAny(f.mediaBase(), `"<>`) { // net/url leaves them in a host, and no playlist can hold them
+	if !plainHost.MatchString(f.mediaOrigin()) { // net/url lets more pass than playlists and policies can hold
 		return cli.Usagef("--media-base-url %q must have a host such as cdn.example.com", f.MediaBaseURL)
 	}
 	if f.Delivery == playback.Direct {
@@ -143,6 +157,18 @@ func (f *serverFlags) delivery() playback.Mode {
 		return playback.Shared
 	}
 	return f.Delivery
+}
+
+var plainHost = regexp.MustCompile(`^https?://[A-Za-z0-9.\-_:\[\]]+$`)
+
+// mediaOrigin is the origin of --media-base-url, "" without one, once it was
+// checked.
+func (f *serverFlags) mediaOrigin() string {
+	u, err := url.Parse(f.MediaBaseURL)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // mediaBase is --media-base-url as it stands in playlists, without a slash at
@@ -179,6 +205,23 @@ func (f *serverFlags) proxies() ([]netip.Prefix, error) {
 // webhookAllow parses --webhook-allow in the same way.
 func (f *serverFlags) webhookAllow() ([]netip.Prefix, error) {
 	return prefixes("--webhook-allow", f.WebhookAllow)
+}
+
+// mostDays is how long rows may be kept: 100 years.
+const mostDays = 36_500
+
+// retention is how long rows are kept; the defaults where the flags were not
+// parsed.
+func (f *serverFlags) retention() livestream.Retention {
+	if f.KeepTimeline == 0 {
+		return livestream.DefaultRetention
+	}
+	const day = 24 * time.Hour
+	return livestream.Retention{
+		Viewings: time.Duration(f.KeepViewers) * day,
+		Timeline: time.Duration(f.KeepTimeline) * day,
+		Windows:  time.Duration(f.KeepWindows) * day,
+	}
 }
 
 func prefixes(flag string, texts []string) ([]netip.Prefix, error) {

@@ -33,6 +33,7 @@ type commands struct {
 	Demo       demoCmd           `cmd:"" help:"Run a server on a temporary directory with a livestream that is on air."`
 	Livestream livestreamCmds    `cmd:"" help:"Create, list, show, change and stop livestreams."`
 	Session    sessionCmds       `cmd:"" help:"Show what a broadcast was."`
+	Audit      cli.AuditCmd      `cmd:"" help:"Add up a session's seconds from what is stored, viewer by viewer."`
 	App        appCmds           `cmd:"" help:"Create, list, show and change apps."`
 	Meeting    meetingCmds       `cmd:"" help:"Create, list, show and change meetings; start and stop their livestreams."`
 	Token      tokenCmds         `cmd:"" help:"Create, list, show and revoke API tokens."`
@@ -52,6 +53,7 @@ type livestreamCmds struct {
 	Create   cli.LivestreamCreateCmd   `cmd:"" help:"Create a livestream, print what the encoder needs, and wait for it."`
 	List     cli.LivestreamListCmd     `cmd:"" help:"List livestreams, newest first."`
 	Show     cli.LivestreamShowCmd     `cmd:"" help:"Show one livestream and its newest session."`
+	Watch    cli.LivestreamWatchCmd    `cmd:"" help:"Follow one livestream in the terminal: health, seconds, viewers, warnings, what happens."`
 	Set      cli.LivestreamSetCmd      `cmd:"" help:"Change name and settings."`
 	Stop     cli.LivestreamStopCmd     `cmd:"" help:"End what is on air, or acknowledge what failed."`
 	Enable   cli.LivestreamEnableCmd   `cmd:"" help:"Let encoders in again."`

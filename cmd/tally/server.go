@@ -77,7 +77,7 @@ func newServer(ctx context.Context, f *serverFlags, out io.Writer, log *slog.Log
 	if s.ports, err = openListeners(f); err != nil {
 		return nil, err
 	}
-	if s.store, err = sqlite.Open(ctx, filepath.Join(f.DataDir, "tally.db")); err != nil {
+	if s.store, err = sqlite.OpenKeeping(ctx, filepath.Join(f.DataDir, "tally.db"), f.retention()); err != nil {
 		s.ports.close()
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func (s *server) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	s.health.routes(mux)
 	rest := api.New(config)
-	pages, err := web.New(web.Config{Records: s.store, Contract: docs.OpenAPI, Log: s.log})
+	pages, err := web.New(web.Config{Records: s.store, Contract: docs.OpenAPI, Log: s.log, MediaOrigin: s.flags.mediaOrigin()})
 	if err != nil {
 		return nil, err
 	}

@@ -360,7 +360,7 @@ func (a *Audit) Text(r Remainder) string {
 		if a.Session.Phase.Connected() {
 			return "in the stretch of media that goes on"
 		}
-		return fmt.Sprintf("in %d stretches of media whose end is not written, as the checkpoints say", a.Open)
+		return "in a stretch of media whose end is not written, as the checkpoints say"
 	case WhyRounding:
 		return "rounding: figures are cut to whole milliseconds or microseconds when they are written"
 	case WhyWatching:
