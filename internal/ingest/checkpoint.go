@@ -28,6 +28,7 @@ func (m *Manager) checkpoints() {
 		select {
 		case <-tick.C:
 			m.checkpoint(m.ctx, m.all(), m.usage)
+			m.dropClocks()
 		case <-m.ctx.Done():
 			return
 		}

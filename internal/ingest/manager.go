@@ -19,7 +19,7 @@ type Store interface {
 	RecordByKey(ctx context.Context, key secret.String) (livestream.Record, error)
 }
 
-// Config wires a Manager. All fields are needed but Usage.
+// Config wires a Manager. All fields are needed but Usage and Wall.
 type Config struct {
 	Store Store
 	// Open returns the output of a session that begins, or that was open when
@@ -28,6 +28,8 @@ type Config struct {
 	// Usage is what viewers watched, written with each checkpoint; may be nil.
 	Usage Usage
 	Log   *slog.Logger
+	// Wall tells the time of day, from which labels are made; nil: time.Now.
+	Wall func() time.Time
 }
 
 // Usage hands over what was counted. Drain returns windows, and rows of viewers,
@@ -43,6 +45,7 @@ type Manager struct {
 	open  func(livestream.Record) Output
 	usage Usage
 	log   *slog.Logger
+	wall  func() time.Time
 	ctx   context.Context // ends the actors
 	stop  context.CancelFunc
 
@@ -56,12 +59,17 @@ type Manager struct {
 	stopping bool
 	rests    []livestream.Checkpoint // what ended publications left to be written
 	lost     int                     // of rests, since remaining returned them
+	clocks   map[string]keptClock    // by livestream id
 }
 
 // New returns a Manager that keeps checkpoints until Shutdown. Call Resume
 // before the first Publish.
 func New(cfg Config) *Manager {
-	m := &Manager{store: cfg.Store, open: cfg.Open, usage: cfg.Usage, log: cfg.Log, sessions: map[string]*session{}, writing: make(chan struct{}, 1)}
+	m := &Manager{store: cfg.Store, open: cfg.Open, usage: cfg.Usage, log: cfg.Log, sessions: map[string]*session{}, writing: make(chan struct{}, 1),
+		clocks: map[string]keptClock{}, wall: cfg.Wall}
+	if m.wall == nil {
+		m.wall = time.Now
+	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.loops.Go(m.checkpoints)
 	return m
@@ -75,7 +83,7 @@ func (m *Manager) Resume(ctx context.Context) error {
 		return err
 	}
 	for _, rec := range recs {
-		clock := startClock(rec.Session.UpdatedAt)
+		clock := startClock(m.wall(), rec.Session.UpdatedAt)
 		e := livestream.Event{Kind: livestream.Boot, At: clock.now()}
 		rec, err := m.store.Advance(ctx, rec.Livestream.ID, e)
 		if err != nil {
@@ -230,7 +238,7 @@ func (m *Manager) hold(livestreamID string) (*session, error) {
 	if s == nil {
 		s = &session{
 			m: m, id: livestreamID, inbox: make(chan func(), inboxSize), done: make(chan struct{}),
-			log: m.log.With("livestream", livestreamID), clock: startClock(time.Time{}),
+			log: m.log.With("livestream", livestreamID), clock: m.clockFor(livestreamID),
 		}
 		m.sessions[livestreamID] = s
 		m.actors.Go(func() { s.run(m.ctx) })
@@ -252,6 +260,7 @@ func (m *Manager) removeIdle(s *session) bool {
 	if s.holders > 0 || len(s.inbox) > 0 {
 		return false
 	}
+	m.keepClock(s)
 	delete(m.sessions, s.id)
 	close(s.done)
 	return true

@@ -212,7 +212,7 @@ func (s *session) checkHeld() {
 func (s *session) admit(req Request) (*Publication, error) {
 	clock := s.clock
 	if !s.rec.Session.Phase.Open() {
-		clock = startClock(s.rec.Livestream.UpdatedAt)
+		clock = s.idleClock(livestream.Publish)
 	}
 	e := livestream.Event{
 		Kind: livestream.Publish, At: clock.now(), Key: req.Key, Remote: req.Remote, Encoder: req.Encoder,
@@ -353,7 +353,7 @@ func (s *session) command(ctx context.Context, e livestream.Event, sentence stri
 	}
 	clock := s.clock
 	if !s.rec.Session.Phase.Open() {
-		clock = startClock(s.rec.Livestream.UpdatedAt)
+		clock = s.idleClock(e.Kind)
 	}
 	e.At = clock.now()
 	until := s.figures(&e)

@@ -65,6 +65,21 @@ func (s Settings) dampedUntil(now time.Time) time.Time {
 	return now.Add(s.Damping)
 }
 
+// SettledAt is when the last of what is timed without an open session is over:
+// refusals, the ENDLIST of the run, three takeovers or failures within a while.
+func (l *Livestream) SettledAt() time.Time {
+	last := notBefore(l.RefuseUntil, notBefore(l.DefendUntil, l.Run.EndsAt))
+	for _, t := range []struct {
+		at   time.Time
+		span time.Duration
+	}{{l.Takeovers.Last, takeoversWithin}, {l.Failures.Last, failuresWithin}} {
+		if !t.at.IsZero() {
+			last = notBefore(last, t.at.Add(t.span))
+		}
+	}
+	return last
+}
+
 // forgive ends every refusal: the owner asked for the livestream.
 func (l *Livestream) forgive() {
 	l.RefuseUntil, l.DefendUntil = time.Time{}, time.Time{}

@@ -42,7 +42,8 @@ type Watcher struct {
 
 	now   time.Duration // the newest arrival
 	begun bool
-	sec   int64          // the second of arrival that sums go to
+	from  int64          // the first second of arrival
+	sec   int64          // the one that sums go to
 	sums  [window]second // by second of arrival modulo window
 
 	keys     keyframes
@@ -149,7 +150,7 @@ func (w *Watcher) advance(at time.Duration) (changed bool) {
 	w.now = max(w.now, at)
 	sec := int64(w.now / time.Second)
 	if !w.begun {
-		w.begun, w.sec = true, sec
+		w.begun, w.from, w.sec = true, sec, sec
 		return false
 	}
 	if sec == w.sec {
@@ -172,6 +173,9 @@ func (w *Watcher) look() bool {
 	changed = w.describe() || changed
 	return changed || len(w.news) > before
 }
+
+// sums are of the last so many seconds: all of the window, once there are.
+func (w *Watcher) span() int64 { return min(window, w.sec-w.from+1) }
 
 // sum adds up the window.
 func (w *Watcher) sum() (t second) {
@@ -219,7 +223,7 @@ func (w *Watcher) warn(sum second) bool {
 		alarmKeyframes: w.keys.check(w.now),
 		alarmSound:     w.checkSound(),
 		alarmPictures:  w.checkPictures(sum),
-		alarmStamps:    sum.checkStamps(),
+		alarmStamps:    w.checkStamps(sum),
 		alarmDrift:     w.drift.check(),
 		alarmBitrate:   w.bitrate.check(),
 		alarmReorder:   w.checkReorder(sum),

@@ -240,8 +240,8 @@ func TestWarnings(t *testing.T) {
 			if i%20 == 19 {
 				f.Stamp = media.StampBack
 			}
-		}}, "TIMESTAMPS: 3 timestamps of the last 30 s went back (the limit is 2); set B-frames to 0", [2]float64{1, 4}, [2]float64{}},
-		{"PTS before DTS", encoder{shift: func(i int) int { return -(i % 2) }}, "TIMESTAMPS: 15 frames of the last 30 s are to be shown before they are decoded", [2]float64{0, 2}, [2]float64{}},
+		}}, "TIMESTAMPS: 3 timestamps of the last 2 s went back (the limit is 2); set B-frames to 0", [2]float64{1, 4}, [2]float64{}},
+		{"PTS before DTS", encoder{shift: func(i int) int { return -(i % 2) }}, "TIMESTAMPS: 15 frames of the last 1 s are to be shown before they are decoded", [2]float64{0, 2}, [2]float64{}},
 		{"PTS far away", encoder{spoil: func(i int, s float64, f *media.Frame) { f.Stamp = media.StampFar }}, "TIMESTAMPS: ", [2]float64{0, 2}, [2]float64{}},
 		{"pushed at 4x", encoder{arrival: func(s float64) float64 { return s / 4 }}, "CLOCK_DRIFT: media comes at 4x real time (measured over 60 s, the limit is 0.5 % off); send it in real time", [2]float64{70, 82}, [2]float64{}},
 		{"an upload too slow", encoder{arrival: func(s float64) float64 { return s * 1.1 }}, "CLOCK_DRIFT: media comes at 0.909x real time", [2]float64{70, 85}, [2]float64{}},

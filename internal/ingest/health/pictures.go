@@ -94,5 +94,5 @@ func (w *Watcher) checkPictures(sum second) string {
 	}
 	return fmt.Sprintf("%d of the %d video frames of the last %d s are missing (%.2g %%, the limit is 1 %%); "+
 		"lower Bitrate to what the upload carries, or choose a faster CPU Usage Preset if the encoder is overloaded",
-		missing, all, window, 100*float64(missing)/float64(all))
+		missing, all, w.span(), 100*float64(missing)/float64(all))
 }

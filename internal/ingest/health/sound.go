@@ -22,10 +22,10 @@ func (w *Watcher) checkSound() string {
 		return ""
 	case w.audio.seen:
 		return fmt.Sprintf("no audio for %s although the encoder sent it before (the limit is %s); "+
-			"check that the Audio Track is selected in the output's settings and that its source runs", seconds(away), seconds(noSound))
+			"check that the Audio Track is selected in the output's settings and that its source runs", span(away), seconds(noSound))
 	case w.announced.audio || w.audio.Codec != 0:
 		return fmt.Sprintf("no audio for %s although the encoder announced it (the limit is %s); "+
-			"select an Audio Track in the output's settings, or take the audio out", seconds(away), seconds(noSound))
+			"select an Audio Track in the output's settings, or take the audio out", span(away), seconds(noSound))
 	}
 	return ""
 }

@@ -39,24 +39,24 @@ func (s *second) stamp(f media.Frame, video bool) {
 }
 
 // checkStamps says what is wrong with them, the worst first, or "".
-func (s second) checkStamps() string {
+func (w *Watcher) checkStamps(s second) string {
 	const again = "restart the encoder's output, and update the encoder if this comes back"
 	switch jumps := max(s.jumps[0], s.jumps[1]); {
 	case s.frozen >= standstill:
 		return fmt.Sprintf("the timestamps of %d frames of the last %d s stand still (the limit is %d), so that their arrival counts instead; "+
-			"%s (ffmpeg: -use_wallclock_as_timestamps 1)", s.frozen, window, standstill-1, again)
+			"%s (ffmpeg: -use_wallclock_as_timestamps 1)", s.frozen, w.span(), standstill-1, again)
 	case jumps > 0:
 		return fmt.Sprintf("timestamps jumped %s within %d s (by more than 10 s forward or 1 s back), and players see a break each time; "+
-			"restart the encoder's output after its source was changed", times(jumps), window)
+			"restart the encoder's output after its source was changed", times(jumps), w.span())
 	case s.back >= disorder:
 		return fmt.Sprintf("%d timestamps of the last %d s went back (the limit is %d); "+
-			"set B-frames to 0, %s", s.back, window, disorder-1, again)
+			"set B-frames to 0, %s", s.back, w.span(), disorder-1, again)
 	case s.far >= disorder:
 		return fmt.Sprintf("%d frames of the last %d s are to be shown more than 10 s from when they are decoded (the limit is %d); "+
-			"set B-frames to 0, %s", s.far, window, disorder-1, again)
+			"set B-frames to 0, %s", s.far, w.span(), disorder-1, again)
 	case s.early >= disorder:
 		return fmt.Sprintf("%d frames of the last %d s are to be shown before they are decoded (PTS before DTS; the limit is %d); "+
-			"set B-frames to 0, %s", s.early, window, disorder-1, again)
+			"set B-frames to 0, %s", s.early, w.span(), disorder-1, again)
 	}
 	return ""
 }
