@@ -112,6 +112,8 @@ type Server struct {
 	proc   *exec.Cmd
 	logged chan struct{} // closed when the process's log has ended; nil: none runs
 
+	stepped map[int]time.Duration // wall clocks, by process id
+
 	mu  sync.Mutex
 	log bytes.Buffer // of all lives
 }
@@ -126,7 +128,7 @@ func Start(t testing.TB, flags ...string) *Server {
 // StartWith is Start with options.
 func StartWith(t testing.TB, o Options) *Server {
 	t.Helper()
-	s := &Server{t: t, o: o, Dir: t.TempDir(), HTTP: "127.0.0.1:0", RTMP: "127.0.0.1:0"}
+	s := &Server{t: t, o: o, Dir: t.TempDir(), HTTP: "127.0.0.1:0", RTMP: "127.0.0.1:0", stepped: map[int]time.Duration{}}
 	if o.HTTP != "" {
 		s.HTTP = o.HTTP
 	}
