@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"tally/internal/playback"
@@ -26,12 +27,15 @@ func TestDeliveryFlags(t *testing.T) {
 			if err := f.checkDelivery(); err != nil {
 				t.Fatal(err)
 			}
+			if !strings.HasPrefix(c.base, f.mediaOrigin()) || (f.mediaOrigin() == "") != (c.base == "") || strings.Count(f.mediaOrigin(), "/") > 2 {
+				t.Errorf("media come from %q", f.mediaOrigin())
+			}
 			if f.delivery() != c.mode || f.mediaBase() != c.base {
 				t.Errorf("%q below %q, want %q below %q", f.delivery(), f.mediaBase(), c.mode, c.base)
 			}
 		})
 	}
-	for _, text := range []string{"cdn.example.com", "ftp://x", "https://", "https://u:p@x", "https://x?a=b", "https://x#y", "https://x\n", "https://x\"y/"} {
+	for _, text := range []string{"cdn.example.com", "ftp://x", "https://", "https://u:p@x", "https://x?a=b", "https://x#y", "https://x\n", "https://x\"y/", "https://x;y", "https://x,y"} {
 		f := &serverFlags{MediaBaseURL: text}
 		if err := f.checkDelivery(); err == nil {
 			t.Errorf("%q is taken as %q", text, f.mediaBase())

@@ -38,6 +38,9 @@ type Config struct {
 	Records  Records
 	Contract []byte       // docs/openapi.yaml, shown at /docs and /openapi.json
 	Log      *slog.Logger // nil: slog.Default
+	// MediaOrigin is where playlists send players for media, if that is another
+	// origin: scheme, host, port if any. "": this server.
+	MediaOrigin string
 }
 
 // A Handler answers /, /watch/{playback_id}, /docs, /openapi.json and /static/.
@@ -48,6 +51,7 @@ type Handler struct {
 	assets   assets
 	pages    *template.Template
 	document func() (documents, error) // made when first asked for: most servers never are
+	watching string                    // Content-Security-Policy of the watch page
 }
 
 // New returns the handler. An error means that the binary was built from a
@@ -64,7 +68,11 @@ func New(c Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{records: c.Records, log: c.Log, assets: a, pages: pages}
+	h := &Handler{records: c.Records, log: c.Log, assets: a, pages: pages, watching: embeddable}
+	if c.MediaOrigin != "" {
+		h.watching = strings.NewReplacer("media-src 'self'", "media-src 'self' "+c.MediaOrigin,
+			"connect-src 'self'", "connect-src 'self' "+c.MediaOrigin).Replace(embeddable)
+	}
 	h.document = sync.OnceValues(func() (documents, error) { return h.makeDocuments(c.Contract) })
 	return h, nil
 }
@@ -139,7 +147,7 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request, id string) {
 		h.page(w, r, http.StatusOK, "watch.html", view{
 			Root: "../", PlaybackID: id, State: rec.Session.Stage().String(), NowMillis: time.Now().UnixMilli(),
 			Embed: r.URL.Query().Get("embed") == "1",
-		}, embeddable)
+		}, h.watching)
 	}
 }
 

@@ -194,6 +194,24 @@ func TestOnlyTheWatchPageMayBeFramed(t *testing.T) {
 	}
 }
 
+// Where a cache beside serves the media, the watch page may fetch them there.
+func TestWatchPageMayFetchMediaElsewhere(t *testing.T) {
+	h, err := web.New(web.Config{Records: shelf{}, Contract: docs.OpenAPI, MediaOrigin: "https://cdn.example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, may := range map[string]bool{"/": false, "/watch/" + known: true, "/watch/unknown": false} {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
+		csp := rec.Header().Get("Content-Security-Policy")
+		for _, want := range []string{"media-src 'self' https://cdn.example.com blob:;", "connect-src 'self' https://cdn.example.com;"} {
+			if strings.Contains(csp, want) != may {
+				t.Errorf("%s: %q", path, csp)
+			}
+		}
+	}
+}
+
 func TestEmbeddedPageIsTheStageAlone(t *testing.T) {
 	srv := serve(t, shelf{})
 	_, body := get(t, srv.URL+"/watch/"+known+"?embed=1")
