@@ -24,8 +24,9 @@ func beaconScenarios() []scenario {
 	for i := range all {
 		all[i].tier, all[i].limit = byBeacon, 0.005
 	}
-	return append(all, scenario{name: "beacons promised, none comes", few: 3, many: 20,
-		watch: breaksPromise, tier: byMedia, limit: 0.005})
+	return append(all,
+		scenario{name: "beacons: dies without a last one", few: 2, many: 20, watch: dies, tier: byBeacon, limit: 0.005, loss: dyingLoss},
+		scenario{name: "beacons promised, none comes", few: 3, many: 20, watch: breaksPromise, tier: byMedia, limit: 0.005})
 }
 
 // A playhead moves in real time while it runs and there is media before it.
@@ -275,6 +276,26 @@ func reloading(p *playhead) error {
 	}
 	p.set(true)
 	return nil
+}
+
+// dyingLoss is what a tab that dies takes with it: what was played since its last
+// beacon, here one each second.
+const dyingLoss = 1200 * time.Millisecond
+
+func dies(v *viewer) error {
+	v.query, v.parts = "?beacon=1", true
+	p := v.newPlayhead(ours)
+	p.every = time.Second
+	if err := v.join(); err != nil {
+		return err
+	}
+	v.tier = byBeacon
+	err := v.playFor(v.span/3 + time.Duration(v.rand.Int64N(int64(v.span)/2)))
+	p.set(false)
+	if err != nil {
+		return err
+	}
+	return p.err
 }
 
 // breaksPromise is a page whose beacons are blocked. Every other one has left

@@ -95,7 +95,7 @@ type glance struct {
 }
 
 func TestFleet(t *testing.T) {
-	t.Parallel()
+	atOnce(t)
 	f := newFleet(t, scenarios())
 	for i := range 2 {
 		c := newCache(t)
@@ -110,6 +110,13 @@ func TestFleet(t *testing.T) {
 	media.upstream = f.based.HTTP
 	f.heavy = inflated(f.light, 100_000)
 	f.run(nil)
+}
+
+// atOnce has a test share its time with others, where there are few players.
+func atOnce(t *testing.T) {
+	if !*large {
+		t.Parallel()
+	}
 }
 
 func newFleet(t *testing.T, all []scenario) *fleet {
@@ -186,7 +193,10 @@ func (f *fleet) prepare(ctx context.Context) error {
 			return err
 		}
 		r.station.end = r.scenario.end
-		return r.air(ctx)
+		if err := r.air(ctx); err != nil {
+			return err
+		}
+		return r.playable(ctx)
 	})
 }
 

@@ -33,7 +33,7 @@ func steadily(p *playhead) error {
 
 // TestKilled kills the server in the middle (SIGKILL) and starts it again.
 func TestKilled(t *testing.T) {
-	t.Parallel()
+	atOnce(t)
 	f := newFleet(t, killScenarios())
 	c := newCache(t)
 	c.upstream = f.server.HTTP

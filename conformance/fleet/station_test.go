@@ -170,7 +170,7 @@ func (st *station) again(ctx context.Context, end publisher.End) error {
 	return nil
 }
 
-// air goes on air with a session of its own and waits until it can be played.
+// air goes on air with a session of its own.
 func (st *station) air(ctx context.Context) error {
 	began := time.Now()
 	p := st.start(ctx, st.end)
@@ -183,7 +183,7 @@ func (st *station) air(ctx context.Context) error {
 		return err
 	}
 	st.begin(s.ID, began)
-	return st.playable(ctx)
+	return nil
 }
 
 // begin notes that media from a time on is of another session.

@@ -105,6 +105,9 @@ func (r *run) line(killed time.Time) line {
 	if r.tier != "" && l.truth == 0 {
 		l.fault("no viewer saw anything")
 	}
+	if !killed.IsZero() { // rows of then are lost: what is known is all of them together
+		l.worst = (l.counted - l.truth) / time.Duration(r.n)
+	}
 	wrong, limit := l.counted-l.truth, time.Duration(r.limit*float64(l.truth))
 	low, high := -limit-time.Duration(r.n)*r.loss, limit+time.Duration(r.n)*r.twice
 	if wrong < low || wrong > high {
