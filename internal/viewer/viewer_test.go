@@ -2,6 +2,7 @@ package viewer_test
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -80,6 +81,31 @@ func TestIDsDiffer(t *testing.T) {
 			t.Fatalf("%s was minted twice", id)
 		}
 		seen[id] = true
+	}
+}
+
+// TestPromise: that a player promised beacons travels in its id, and nobody can
+// add or take it away.
+func TestPromise(t *testing.T) {
+	s := signer(t, 1)
+	for range 100 {
+		for _, promised := range []bool{true, false} {
+			text := string(s.AppendMint([]byte("x"), playbackID, promised))[1:]
+			id, ok := s.Verify(playbackID, text)
+			if !ok || id.Beacons() != promised {
+				t.Fatalf("%s: ok %v, promise %v, want %v", text, ok, id.Beacons(), promised)
+			}
+			if name := id.RandomHex(); len(name) != 16 || name != fmt.Sprintf("%016x", id.Random()) || strings.Contains(text, name) {
+				t.Fatalf("%s is named %s in records", text, name)
+			}
+			id[0] ^= 0x80
+			if _, ok := s.Verify(playbackID, id.String()); ok {
+				t.Fatal("a promise that was changed is accepted")
+			}
+		}
+	}
+	if id, _ := s.Verify(playbackID, s.Mint(playbackID)); id.Beacons() {
+		t.Error("Mint promises beacons")
 	}
 }
 
