@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,9 +42,9 @@ type serverFlags struct {
 
 	WebhookAllow []string `env:"TALLY_WEBHOOK_ALLOW" placeholder:"CIDR" help:"Addresses that webhooks may have although they are not public, such as 10.0.0.0/8."`
 
-	KeepViewers  int `env:"TALLY_KEEP_VIEWERS" default:"30" placeholder:"DAYS" help:"How long it is kept who watched, a row per viewer, as audits add them up (${default} days; 0: no row is written)."`
-	KeepTimeline int `env:"TALLY_KEEP_TIMELINE" default:"90" placeholder:"DAYS" help:"How long it is kept what happened to sessions, and when media came (${default} days)."`
-	KeepWindows  int `env:"TALLY_KEEP_WINDOWS" default:"7" placeholder:"DAYS" help:"How long it is kept what was counted each half second (${default} days); seconds and their sums stay."`
+	KeepViewers  days `env:"TALLY_KEEP_VIEWERS" default:"30" placeholder:"DAYS" help:"How long it is kept who watched, a row per viewer, as audits add them up (${default} days; 0: no row is written)."`
+	KeepTimeline days `env:"TALLY_KEEP_TIMELINE" default:"90" placeholder:"DAYS" help:"How long it is kept what happened to sessions, and when media came (${default} days)."`
+	KeepWindows  days `env:"TALLY_KEEP_WINDOWS" default:"7" placeholder:"DAYS" help:"How long it is kept what was counted each half second (${default} days); seconds and their sums stay."`
 
 	TLSCert string `name:"tls-cert" env:"TALLY_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain for RTMPS."`
 	TLSKey  string `name:"tls-key" env:"TALLY_TLS_KEY" placeholder:"FILE" help:"PEM private key for RTMPS."`
@@ -110,13 +111,8 @@ func (f *serverFlags) check() error {
 	if err := f.checkDelivery(); err != nil {
 		return err
 	}
-	if f.KeepViewers < 0 || f.KeepViewers > mostDays {
-		return cli.Usagef("--keep-viewers must be 0 to %d days", mostDays)
-	}
-	for name, days := range map[string]int{"--keep-timeline": f.KeepTimeline, "--keep-windows": f.KeepWindows} {
-		if days < 1 || days > mostDays {
-			return cli.Usagef("%s must be 1 to %d days", name, mostDays)
-		}
+	if f.KeepTimeline.none() || f.KeepWindows.none() {
+		return cli.Usagef("--keep-timeline and --keep-windows must be 1 day or more; --keep-viewers alone may be 0")
 	}
 	if _, err := f.webhookAllow(); err != nil {
 		return err
@@ -207,20 +203,42 @@ func (f *serverFlags) webhookAllow() ([]netip.Prefix, error) {
 	return prefixes("--webhook-allow", f.WebhookAllow)
 }
 
+// days is a flag's number of days. Its zero value was not given.
+type days struct {
+	n     int
+	given bool
+}
+
 // mostDays is how long rows may be kept: 100 years.
 const mostDays = 36_500
 
-// retention is how long rows are kept; the defaults where the flags were not
-// parsed.
-func (f *serverFlags) retention() livestream.Retention {
-	if f.KeepTimeline == 0 {
-		return livestream.DefaultRetention
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *days) UnmarshalText(text []byte) error {
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 0 || n > mostDays {
+		return fmt.Errorf("%q must be a whole number of days, 0 to %d", text, mostDays)
 	}
-	const day = 24 * time.Hour
+	*d = days{n, true}
+	return nil
+}
+
+func (d days) none() bool { return d.given && d.n == 0 }
+
+// or is the time meant, or without where none was given.
+func (d days) or(without time.Duration) time.Duration {
+	if !d.given {
+		return without
+	}
+	return time.Duration(d.n) * 24 * time.Hour
+}
+
+// retention is how long rows are kept.
+func (f *serverFlags) retention() livestream.Retention {
+	keep := livestream.DefaultRetention
 	return livestream.Retention{
-		Viewings: time.Duration(f.KeepViewers) * day,
-		Timeline: time.Duration(f.KeepTimeline) * day,
-		Windows:  time.Duration(f.KeepWindows) * day,
+		Viewings: f.KeepViewers.or(keep.Viewings),
+		Timeline: f.KeepTimeline.or(keep.Timeline),
+		Windows:  f.KeepWindows.or(keep.Windows),
 	}
 }
 

@@ -254,14 +254,18 @@ func (r *reader) answer(status string, n *yaml.Node) (Answer, error) {
 	return a, err
 }
 
-// body reads the content of a request body or an answer.
+// body reads the content of a request body or an answer: its fields in JSON,
+// where it has several forms, and examples in all of them.
 func (r *reader) body(n *yaml.Node, request bool) (*Body, error) {
 	content := member(n, "content")
-	if content == nil || len(content.Content) != 2 {
-		return nil, fmt.Errorf("line %d: want one content type", n.Line)
+	if content == nil || len(content.Content) < 2 {
+		return nil, fmt.Errorf("line %d: want a content type", n.Line)
 	}
 	b := &Body{}
 	media := content.Content[1]
+	if in := member(content, jsonType); in != nil {
+		media = in
+	}
 	schema := member(media, "schema")
 	var err error
 	if b.Type, _, err = r.typeOf(schema, 0); err != nil {
@@ -270,9 +274,18 @@ func (r *reader) body(n *yaml.Node, request bool) (*Body, error) {
 	if b.Fields, err = r.fields(schema, 0, request); err != nil {
 		return nil, err
 	}
-	b.Examples, err = r.examples(media)
-	return b, err
+	if b.Examples, err = r.examples(media); err != nil {
+		return nil, err
+	}
+	for name, other := range members(content) {
+		if text := member(other, "example"); other != media && text != nil {
+			b.Examples = append(b.Examples, Example{Summary: "In " + name, HTML: template.HTML(template.HTMLEscapeString(text.Value))})
+		}
+	}
+	return b, nil
 }
+
+const jsonType = "application/json"
 
 func (r *reader) examples(media *yaml.Node) ([]Example, error) {
 	if one := member(media, "example"); one != nil {
