@@ -8,8 +8,10 @@ import (
 	"tally/internal/livestream"
 )
 
-// checkpointEvery bounds what a crash costs (design section 3, Checkpoint).
-const checkpointEvery = 500 * time.Millisecond
+// checkpointEvery bounds what a crash costs, and how old the figures are that the
+// API reads: half a second (design section 3, Checkpoint), of which 30 ms are for
+// the transaction and for the message that comes next.
+const checkpointEvery = 470 * time.Millisecond
 
 // msnHeadroom is how many segments may be listed beyond the present one before
 // the next checkpoint must have been written: 16 s of them, the shortest being

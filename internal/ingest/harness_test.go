@@ -72,7 +72,8 @@ type harness struct {
 	l     livestream.Livestream
 	outs  []*outcome
 
-	registry *hls.Registry // with packaged
+	registry *hls.Registry    // with packaged
+	wall     func() time.Time // nil: time.Now
 }
 
 var scope = livestream.Scope{AccountID: "account", AppID: "app"}
@@ -112,7 +113,7 @@ func (h *harness) create(meetingID string) livestream.Livestream {
 
 func (h *harness) start() {
 	h.m = New(Config{
-		Store: h.store, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Store: h.store, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Wall: h.wall,
 		Open: func(r livestream.Record) Output {
 			o := &outcome{progress: livestream.Progress{MSN: r.Livestream.Run.MSNMark, Discontinuity: r.Livestream.Run.DiscontinuityMark}}
 			h.outs = append(h.outs, o)

@@ -79,7 +79,7 @@ func (l *ledger) sum(sessionID string) (sum time.Duration, n, open int) {
 // seconds, to the millisecond, however publishers come, pause, fight and go and
 // whatever of it the store could not write at the time.
 func TestIntervals(t *testing.T) {
-	for range 12 {
+	for range 4 {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			inBubble(t, func(h *harness) { walkIntervals(h, rand.New(rand.NewPCG(seed, 1))) })
