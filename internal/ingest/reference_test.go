@@ -223,7 +223,7 @@ func (r *reference) media(who int, frame, key bool, said func(int, answer)) {
 	if c == nil || c.who != who {
 		return // cut, or never accepted
 	}
-	if h := r.held; h != nil { // it is well: the newcomer is refused
+	if h := r.held; h != nil && r.now.Sub(h.since) > 250*time.Millisecond { // it is well: the newcomer is refused
 		r.held = nil
 		said(h.who, busy)
 	}

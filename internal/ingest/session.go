@@ -17,6 +17,10 @@ const (
 	mediaTimeout = 10 * time.Second        // no media, or nothing playable, before it is playable; silence on air
 	holdLimit    = 2500 * time.Millisecond // how long a second publisher's publish is held
 	holdPoll     = 50 * time.Millisecond
+	// holdDrain is how long media of the present publisher does not count
+	// against a held newcomer: what was still under way when its connection
+	// broke. An encoder that comes back at once would be refused for it.
+	holdDrain = 250 * time.Millisecond
 	idlePoll     = 20 * time.Millisecond // an actor with nothing to do looks whether it may end
 	storeRetry   = 500 * time.Millisecond
 	inboxSize    = 64 // operations waiting for the actor; a sender waits when it is full
@@ -190,7 +194,8 @@ func (s *session) accept(req Request, reply chan<- accepted) {
 }
 
 // checkHeld lets a held newcomer in as soon as the present publisher is gone or
-// stale, and refuses it as soon as the present one has delivered media.
+// stale, and refuses it as soon as the present one has delivered media that
+// shows it to be well.
 func (s *session) checkHeld() {
 	if len(s.held) == 0 {
 		return
@@ -201,7 +206,7 @@ func (s *session) checkHeld() {
 		s.held = nil
 		pub, err := s.admit(h.req)
 		h.reply <- accepted{pub, err}
-	case p.lastArrival().After(h.since), time.Since(h.since) >= holdLimit:
+	case p.lastArrival().After(h.since.Add(holdDrain)), time.Since(h.since) >= holdLimit:
 		s.held = nil
 		h.reply <- accepted{err: livestream.ErrBusy}
 	}
