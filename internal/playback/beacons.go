@@ -63,17 +63,16 @@ func (h *Handler) told(p path, reports beacon.Reports) {
 	if st == nil {
 		return
 	}
-	b := usage.Beacon{SessionID: st.Window().Current().SessionID()}
-	var ok bool
-	if b.Viewer, ok = h.verified(p); !ok || b.SessionID == "" {
+	session := st.Window().Current().SessionID()
+	id, ok := h.verified(p)
+	if !ok || session == "" {
 		return
 	}
 	for _, x := range reports.Played {
-		b.Seq, b.Played = x.Seq, x.For
-		h.counter.Told(b)
+		h.counter.Told(usage.Beacon{SessionID: session, Viewer: id, Seq: x.Seq, Played: x.For})
 	}
-	if len(reports.Moments) > 0 && h.tracks.take(&b, reports.Moments) {
-		h.counter.Told(b)
+	if len(reports.Moments) > 0 {
+		h.tracks.told(h.counter, usage.Beacon{SessionID: session, Viewer: id}, reports.Moments)
 	}
 }
 
@@ -89,9 +88,9 @@ type tracks struct {
 	now, old map[viewer.ID]*beacon.Track
 }
 
-// take puts into b what a viewer's moments say together, and reports whether
-// they are news.
-func (t *tracks) take(b *usage.Beacon, moments []beacon.Moment) (fresh bool) {
+// told hands to usage what the moments of b's viewer say together, if they are
+// news: one report after another, also when two came at the same time.
+func (t *tracks) told(counter *usage.Counter, b usage.Beacon, moments []beacon.Moment) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	track := t.now[b.Viewer]
@@ -104,12 +103,13 @@ func (t *tracks) take(b *usage.Beacon, moments []beacon.Moment) (fresh bool) {
 		}
 		t.now[b.Viewer] = track
 	}
-	b.Played = 0
+	news := false
 	for _, m := range moments {
-		played, news := track.Take(m)
+		played, fresh := track.Take(m)
 		b.Played += played
-		fresh = fresh || news
+		news = news || fresh
 	}
-	b.Seq = track.Seq()
-	return fresh
+	if b.Seq = track.Seq(); news {
+		counter.Told(b)
+	}
 }
