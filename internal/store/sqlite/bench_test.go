@@ -151,12 +151,13 @@ func BenchmarkRecordByID(b *testing.B) {
 	}
 }
 
-// BenchmarkCheckpoint writes one checkpoint and one window per open session in
-// one transaction, as happens every 500 ms.
+// BenchmarkCheckpoint writes one checkpoint and some windows, each of another
+// kind, per open session in one transaction, as happens every 500 ms.
 func BenchmarkCheckpoint(b *testing.B) {
+	kinds := []livestream.UsageKind{livestream.ByMedia, livestream.ByBeacon, livestream.ByPlaylist}
 	for _, n := range []int{1, 100, 1000} {
-		for _, viewers := range []bool{false, true} {
-			b.Run(fmt.Sprintf("sessions=%d/windows=%v", n, viewers), func(b *testing.B) {
+		for windows := range 4 {
+			b.Run(fmt.Sprintf("sessions=%d/windows=%d", n, windows), func(b *testing.B) {
 				s := openTemp(b)
 				all := fill(b, s, n, 1)
 				cs := make([]livestream.Checkpoint, n)
@@ -172,9 +173,11 @@ func BenchmarkCheckpoint(b *testing.B) {
 							LivestreamID: r.Livestream.ID, SessionID: r.Session.ID, Epoch: r.Session.Epoch, At: when,
 							LastMediaAt: when, Ingest: time.Duration(i) * 500 * time.Millisecond,
 							RunID: r.Livestream.Run.ID, PartTarget: 335 * time.Millisecond, MSNMark: i / 4, LongestGOP: 2 * time.Second,
+							Bytes: i * 125_000, Media: "H.264 High 1280x720 30 fps, AAC-LC 48 kHz stereo", Keyframe: 2*time.Second + time.Duration(i%3),
+							Warnings: "NO_AUDIO: the encoder sends no audio; add a track",
 						}
-						if viewers {
-							ws = append(ws, livestream.UsageWindow{SessionID: r.Session.ID, Kind: livestream.ByMedia,
+						for _, kind := range kinds[:windows] {
+							ws = append(ws, livestream.UsageWindow{SessionID: r.Session.ID, Kind: kind,
 								Node: "local", Incarnation: "0123456789ab", Window: i, Amount: time.Second})
 						}
 					}
@@ -185,6 +188,40 @@ func BenchmarkCheckpoint(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkAudit reads 100,000 viewers of one session; page is one page of them.
+func BenchmarkAudit(b *testing.B) {
+	s := openTemp(b)
+	r := fill(b, s, 1, 1)[0]
+	for i := 0; i < 100_000; i += 1000 {
+		var vs []livestream.Viewing
+		for k := range 1000 {
+			vs = append(vs, livestream.Viewing{SessionID: r.Session.ID, Viewer: fmt.Sprintf("%016x", uint64(i+k)*0x9e3779b97f4a7c15),
+				Node: "local", Incarnation: "0123456789ab", First: start, Last: start, Media: time.Minute, Bytes: 1 << 20, Renditions: 1})
+		}
+		if err := s.Checkpoint(ctx, nil, nil, vs); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("all", func(b *testing.B) {
+		for b.Loop() {
+			a := &livestream.Audit{At: time.Now()}
+			if err := s.Audit(ctx, here, r.Session.ID, a); err != nil {
+				b.Fatal(err)
+			}
+			if a.Done(); a.Viewers != 100_000 {
+				b.Fatal(a.Viewers)
+			}
+		}
+	})
+	b.Run("page", func(b *testing.B) {
+		for b.Loop() {
+			if _, _, err := s.Viewings(ctx, r.Session.ID, livestream.Page{Number: 500, Size: 100}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // BenchmarkAdvance measures one durable transition, alone and with 64 at once.

@@ -282,6 +282,34 @@ func TestOldRowsAreDropped(t *testing.T) {
 	}
 }
 
+// TestNoViewings: the setting 0 keeps no rows, and drops those that are there.
+func TestNoViewings(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tally.db")
+	for _, c := range []struct {
+		keep time.Duration
+		want int
+	}{{time.Hour, 1}, {0, 0}} {
+		keep := livestream.DefaultRetention
+		keep.Viewings = c.keep
+		s, err := OpenKeeping(ctx, path, keep)
+		must(t, err)
+		l := newLivestream(0)
+		must(t, s.CreateLivestream(ctx, l))
+		r, err := goLive(s, l)
+		must(t, err)
+		now := time.Now()
+		must(t, s.Checkpoint(ctx, nil, nil, []livestream.Viewing{{SessionID: r.Session.ID, Viewer: "v", First: now, Last: now}}))
+		s.now = func() time.Time { return now.Add(time.Minute) }
+		must(t, s.Checkpoint(ctx, []livestream.Checkpoint{{}}, nil, nil))
+		var n int
+		must(t, s.reads.QueryRow(`SELECT COUNT(*) FROM viewings`).Scan(&n))
+		if n != c.want {
+			t.Errorf("kept for %s: %d rows, want %d", c.keep, n, c.want)
+		}
+		must(t, s.Close())
+	}
+}
+
 // TestOldWindowsAreDropped writes more windows than one sweep drops, of more
 // starts of nodes than one sweep looks at.
 func TestOldWindowsAreDropped(t *testing.T) {
