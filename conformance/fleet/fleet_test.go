@@ -88,8 +88,7 @@ type run struct {
 
 // A glance is what the API said of those who watch at one time.
 type glance struct {
-	asked   time.Time
-	at      time.Time // of the answer
+	at      time.Time // of the checkpoint that the answer is of
 	session string
 	viewers int
 }
@@ -258,21 +257,20 @@ func (r *run) viewer(ctx context.Context, i int, random *rand.Rand, begin time.T
 func (f *fleet) glance(ctx context.Context) {
 	for sleep(ctx, time.Second) == nil {
 		for _, r := range f.runs {
-			asked := time.Now()
 			s, err := r.active()
 			if err != nil || s.ID == "" {
 				continue // between two sessions
 			}
-			r.look(asked, s)
+			r.look(s)
 		}
 	}
 }
 
 // look takes an answer about a session into the run's notes.
-func (r *run) look(asked time.Time, s session) {
+func (r *run) look(s session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.glances = append(r.glances, glance{asked, time.Now(), s.ID, s.Tally.Viewers})
+	r.glances = append(r.glances, glance{s.UpdatedAt, s.ID, s.Tally.Viewers})
 	if now := s.viewed(); now < r.told[s.ID] {
 		r.flaws = append(r.flaws, fmt.Errorf("the seconds of session %s fell from %v to %v", s.ID, r.told[s.ID], now))
 	} else {

@@ -416,5 +416,5 @@ func (v *viewer) settle() error {
 			return err
 		}
 	}
-	return nil
+	return fmt.Errorf("%d hinted parts had left the playlist before they were seen in it: the machine is too busy for this run to show anything", len(v.hinted))
 }
