@@ -76,10 +76,12 @@ type world struct {
 // A gate is the store, which may be closed for a while, or fail.
 type gate struct {
 	*sqlite.Store
-	mu      sync.RWMutex // held by whoever wants nothing written
-	slowest atomic.Int64 // write so far, in nanoseconds: what the disk is to blame for
-	failing func(what string) error
+	mu      sync.RWMutex          // held by whoever wants nothing written
+	slowest atomic.Int64          // write so far, in nanoseconds: what the disk is to blame for
+	failing atomic.Pointer[error] // what checkpoints answer; nil: they are written
 }
+
+func (g *gate) fail(err error) { g.failing.Store(&err) }
 
 func (g *gate) Advance(ctx context.Context, id string, e livestream.Event) (livestream.Record, error) {
 	g.mu.RLock()
@@ -92,27 +94,25 @@ func (g *gate) Advance(ctx context.Context, id string, e livestream.Event) (live
 func (g *gate) Checkpoint(ctx context.Context, cs []livestream.Checkpoint, ws []livestream.UsageWindow, vs []livestream.Viewing) error {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	if g.failing != nil {
-		if err := g.failing("checkpoint"); err != nil {
-			return err
-		}
+	if err := g.failing.Load(); err != nil {
+		return *err
 	}
 	return g.Store.Checkpoint(ctx, cs, ws, vs)
 }
 
 // newWorld starts a server on a fresh store.
 func newWorld(t testing.TB, c hls.Config) *world {
-	return worldAt(t, c, filepath.Join(t.TempDir(), "tally.db"), nil)
+	return worldAt(t, c, filepath.Join(t.TempDir(), "tally.db"))
 }
 
 // worldAt starts a server on the store at path. It ends with the test.
-func worldAt(t testing.TB, c hls.Config, path string, failing func(string) error) *world {
+func worldAt(t testing.TB, c hls.Config, path string) *world {
 	store, err := sqlite.Open(context.Background(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := &world{TB: t, path: path, store: &gate{Store: store, failing: failing}, registry: hls.NewRegistry(c),
+	w := &world{TB: t, path: path, store: &gate{Store: store}, registry: hls.NewRegistry(c),
 		pubs: map[secret.String][]*ingest.Publication{}}
 	w.manager = ingest.New(ingest.Config{Store: w.store, Log: log, Open: func(r livestream.Record) ingest.Output {
 		return w.registry.Open(hls.OpenOptions{PlaybackID: r.Livestream.PlaybackID, SessionID: r.Session.ID,
