@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"strconv"
-	"time"
 
 	"tally/internal/api/input"
 	"tally/internal/livestream"
@@ -175,7 +174,7 @@ func (v view) sessionTally(s livestream.Session) *sessionTally {
 	if !v.tally {
 		return nil
 	}
-	health := healthOf(s)
+	health := s.Health()
 	return &sessionTally{
 		Health:      orNull(health, health != ""),
 		IngestMs:    s.Ingest.Milliseconds(),
@@ -201,28 +200,4 @@ func evidenceOf(s livestream.Session) evidence {
 	told := s.ViewedByBeacon.Milliseconds()
 	known := (s.ViewedByBeacon + s.ViewedByPlaylist).Milliseconds()
 	return evidence{BeaconMs: told, PlaylistMs: known - told, MediaMs: s.Viewed.Milliseconds() - known}
-}
-
-// starvingAfter is how long a session may be on air without media before its
-// health says so (design section 3).
-const starvingAfter = 2 * time.Second
-
-// healthOf is a session's health, "" once it is closed. A session with a
-// publisher is checkpointed every 500 ms whether media came or not, so the store
-// alone tells how long none has.
-func healthOf(s livestream.Session) string {
-	switch s.Phase {
-	case livestream.Awaiting:
-		return "awaiting"
-	case livestream.Starting:
-		return "starting"
-	case livestream.Interrupted, livestream.Reconnecting:
-		return "reconnecting"
-	case livestream.OnAir:
-		if s.UpdatedAt.Sub(s.LastMediaAt) > starvingAfter && s.UpdatedAt.Sub(s.StartedAt) > starvingAfter {
-			return "starving"
-		}
-		return "ok"
-	}
-	return ""
 }

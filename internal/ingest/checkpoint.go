@@ -120,6 +120,7 @@ func (s *session) checkpoint() (c livestream.Checkpoint, w written, ok bool) {
 		DiscontinuityMark: progress.Discontinuity + discontinuityHeadroom,
 	}
 	if s.pub == nil {
+		c.Warnings = s.advice
 		return c, w, true
 	}
 	r, intervals, given := s.news(s.pub)

@@ -53,12 +53,17 @@ func (p *Publication) noteCondition() {
 	defer c.mu.Unlock()
 	c.report = report
 	for _, n := range news {
-		if len(c.untold) == maxUntold {
-			c.untold = slices.Delete(c.untold, 0, 1)
-			c.lost++
-		}
-		c.untold = append(c.untold, untold{n, r, report})
+		c.add(untold{n, r, report})
 	}
+}
+
+// add has a line written with the next checkpoint. The caller holds mu.
+func (c *condition) add(line untold) {
+	if len(c.untold) == maxUntold {
+		c.untold = slices.Delete(c.untold, 0, 1)
+		c.lost++
+	}
+	c.untold = append(c.untold, line)
 }
 
 // now returns the report.

@@ -20,10 +20,10 @@ const (
 	// holdDrain is how long media of the present publisher does not count
 	// against a held newcomer: what was still under way when its connection
 	// broke. An encoder that comes back at once would be refused for it.
-	holdDrain = 250 * time.Millisecond
-	idlePoll     = 20 * time.Millisecond // an actor with nothing to do looks whether it may end
-	storeRetry   = 500 * time.Millisecond
-	inboxSize    = 64 // operations waiting for the actor; a sender waits when it is full
+	holdDrain  = 250 * time.Millisecond
+	idlePoll   = 20 * time.Millisecond // an actor with nothing to do looks whether it may end
+	storeRetry = 500 * time.Millisecond
+	inboxSize  = 64 // operations waiting for the actor; a sender waits when it is full
 )
 
 // A session is the actor of one livestream while something is on air or being
@@ -49,6 +49,7 @@ type session struct {
 	pub    *Publication  // while a publisher is connected
 	ingest time.Duration // of earlier publications of this session
 	bytes  int64         // of earlier publications of this session
+	advice string        // as Session.Warnings, of the publication before; "" once another came
 	msn    int64         // the media sequence number of the newest checkpoint, or where the output began
 }
 
@@ -240,7 +241,7 @@ func (s *session) admit(req Request) (*Publication, error) {
 	pub.ctx, pub.cancel = context.WithCancelCause(s.m.ctx)
 	s.out.Begin(pub.epoch)
 	s.mu.Lock()
-	s.pub = pub
+	s.pub, s.advice = pub, ""
 	s.mu.Unlock()
 	s.log.Info("publication begins", "remote", req.Remote, "encoder", req.Encoder, "proto", req.Proto, "epoch", pub.epoch)
 	s.m.checkpoint(s.m.ctx, []*session{s}, nil) // reserves media sequence numbers before Publish.Start
@@ -252,7 +253,7 @@ func (s *session) set(rec livestream.Record, clock labelClock) {
 	s.mu.Lock()
 	s.clock = clock
 	if rec.Session.ID != s.rec.Session.ID {
-		s.ingest, s.bytes = rec.Session.Ingest, rec.Session.Bytes
+		s.ingest, s.bytes, s.advice = rec.Session.Ingest, rec.Session.Bytes, rec.Session.Warnings
 	}
 	s.rec = rec
 	s.mu.Unlock()
@@ -298,6 +299,7 @@ func (s *session) closeAt(sentence string, until received) {
 		one.LastMediaAt = rest.LastMediaAt
 	}
 	one.Media, one.Keyframe = cmp.Or(rest.Media, one.Media), cmp.Or(rest.Keyframe, one.Keyframe)
+	s.advice = rest.Warnings
 	s.pub = nil
 	s.mu.Unlock()
 	s.m.keep(rest)
