@@ -27,7 +27,8 @@ CREATE TABLE ingest_intervals (
 );
 CREATE INDEX ingest_intervals_by_age ON ingest_intervals (from_at);
 
--- What one node counted of one viewer since that node started.
+-- What one node counted of one viewer since that node started. WITHOUT ROWID
+-- (SQLite alone): the viewers of a session stand together.
 CREATE TABLE viewings (
   session_id   TEXT    NOT NULL,
   viewer       TEXT    NOT NULL, -- the random bits of its id, 16 lower-case hex digits
@@ -42,7 +43,7 @@ CREATE TABLE viewings (
   renditions   BIGINT  NOT NULL, -- bit n: it was given media of rendition n
   gone         BOOLEAN NOT NULL, -- it left, or the session is over
   PRIMARY KEY (session_id, viewer, node, incarnation)
-);
+) WITHOUT ROWID;
 CREATE INDEX viewings_by_age ON viewings (last_at);
 
 -- Windows are of three kinds of evidence. WITHOUT ROWID (SQLite alone): the rows
