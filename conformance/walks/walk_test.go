@@ -28,7 +28,10 @@ import (
 
 var inBrowser = flag.Bool("browser", false, "open the watch page of each walk in Chromium")
 
-func TestMain(m *testing.M) { servertest.Main(m) }
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "20") // walks wait more than they work; -parallel says otherwise
+	servertest.Main(m)
+}
 
 // A walk is one livestream with everybody around it.
 type walk struct {
