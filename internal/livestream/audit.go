@@ -100,7 +100,7 @@ type Ledger interface {
 type Why string
 
 const (
-	WhyOpen     Why = "open"     // ingest: an interval that goes on, or whose end was lost in a crash
+	WhyOpen     Why = "open"     // ingest: an interval that goes on, that began since the last checkpoint, or what of it was lost in a crash
 	WhyRounding Why = "rounding" // figures are cut to whole milliseconds or microseconds where they are written
 	WhyWatching Why = "watching" // viewers that watch, or left just now, have no row yet
 	WhyCrash    Why = "crash"    // of viewers whose rows were not written when the server died
@@ -291,7 +291,7 @@ func (a *Audit) ingestRest() []Remainder {
 	switch {
 	case rest == 0:
 		return nil
-	case rest > 0 && a.Open > 0 && rest <= a.room+2*time.Second:
+	case rest > 0 && (a.Open > 0 || a.unwritten()) && rest <= a.room+2*time.Second:
 		why = WhyOpen
 	case -cut < rest && rest < cut:
 		why = WhyRounding
@@ -300,6 +300,11 @@ func (a *Audit) ingestRest() []Remainder {
 	}
 	return []Remainder{{Why: why, Ingest: rest}}
 }
+
+// unwritten reports whether an interval may have no row: a transition writes the
+// session's figures at once, its intervals come with the next checkpoint, and a
+// crash in between leaves none.
+func (a *Audit) unwritten() bool { return a.restarted || !a.epochs[a.Session.Epoch] }
 
 // viewerRest explains what the rows of viewers leave over, for each start of a
 // node by itself: one that died lost rows, one that runs still has them.

@@ -28,6 +28,8 @@ func TestAuditReasons(t *testing.T) {
 	open := closed
 	open.Phase = livestream.OnAir
 	kept := livestream.DefaultRetention
+	soon := open
+	soon.Epoch, soon.Ingest = 1, 300*time.Millisecond
 	none := kept
 	none.Viewings = 0
 	whole := livestream.Interval{SessionID: "s", Epoch: 1, Number: 1, From: began, To: began.Add(time.Minute), Length: time.Minute}
@@ -90,6 +92,7 @@ func TestAuditReasons(t *testing.T) {
 			a.Windows(sum)
 			a.Viewing(row)
 		}, livestream.WhyUnknown, "", true},
+		{"media since the last checkpoint", soon, kept, func(a *livestream.Audit) { a.Windows(sum); a.Viewing(row) }, livestream.WhyOpen, "", true},
 		{"no rows at all", closed, kept, func(a *livestream.Audit) { a.Interval(whole); a.Windows(sum) }, "", livestream.WhyUnknown, true},
 		{"no windows at all", closed, kept, func(a *livestream.Audit) { a.Interval(whole) }, "", livestream.WhyUnknown, false},
 		{"rows that say more, of a session long ago", old, kept, func(a *livestream.Audit) {
