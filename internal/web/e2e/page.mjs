@@ -8,7 +8,6 @@
 //	{"do": "shot", "path": ...}        a screenshot
 //	{"do": "offline", "is": true}      takes the network away, or gives it back
 //	{"do": "hide", "is": true}         another tab in front, or this one again
-//	{"do": "beacons"}                  what was posted to addresses that end in /beacon
 //	{"do": "block", "pattern": ...}    the browser loads nothing whose address matches
 //	{"do": "axe"}                      accessibility findings, as texts
 //	{"do": "problems"}                 console errors and uncaught exceptions so far
@@ -51,11 +50,6 @@ page.on('console', (m) => {
 	if (m.type() === 'error' && !text.startsWith('Failed to load resource')) problems.push(text);
 });
 
-const beacons = [];
-page.on('request', (r) => {
-	if (r.method() === 'POST' && r.url().endsWith('/beacon')) beacons.push({ url: r.url(), body: r.postData() });
-});
-
 // hide puts another tab in front, as a person does.
 let front = null;
 async function hide({ is }) {
@@ -70,7 +64,6 @@ async function hide({ is }) {
 
 const acts = {
 	hide,
-	beacons: async () => beacons,
 	offline: ({ is }) => browser.setOffline(is),
 	block: ({ pattern }) => page.route(new RegExp(pattern), (r) => r.abort()),
 	async open({ url, width = 1280, height = 800, dark = true }) {
@@ -101,8 +94,16 @@ try {
 		}
 	}
 } finally {
-	proc.kill();
+	await (await connection.newBrowserCDPSession()).send('Browser.close').catch(() => proc.kill());
 	await gone;
-	rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+	for (let tries = 0; ; tries++) { // its children may write for a moment longer
+		try {
+			rmSync(profile, { recursive: true, force: true });
+			break;
+		} catch (e) {
+			if (tries === 50) throw e;
+			await new Promise((resolve) => setTimeout(resolve, 100));
+		}
+	}
 	process.exit();
 }

@@ -32,6 +32,11 @@ func TestBroadcastOnTheWatchPage(t *testing.T) {
 
 	encoder := s.FFmpeg(forAWhile)
 	took := p.Await("the picture", playing, 15*time.Second)
+	_, session, _ := s.Active()
+	w := &witness{Page: p, b: s, session: session.ID}
+	p.Eval(truth, nil)
+	p.Eval(moved, nil)
+	p.Eval(`void (window.viewer = tally.meter.viewer)`, nil)
 	t.Logf("picture %v after ffmpeg's start", took.Round(time.Millisecond))
 	p.Await("announced", `announce.textContent === 'The broadcast is live'`, 3*time.Second)
 	follow(t, p, 22*time.Second)
@@ -65,8 +70,12 @@ func TestBroadcastOnTheWatchPage(t *testing.T) {
 	p.Shot("connection-lost")
 	s.Restart()
 	encoder = s.FFmpeg(forAWhile)
-	took = p.Await("the picture after the server's restart", playing+` && tally.news.reachable && performance.now() - tally.player.movingSince > 1000`, 30*time.Second)
+	took = p.Await("the picture after the server's restart", settled, 30*time.Second)
 	t.Logf("picture %v after the server's restart", took.Round(time.Millisecond))
+	w.oneViewer()
+	w.press(" ")
+	w.expect("after a lost encoder and a killed server", exact+untold)
+	w.press(" ")
 
 	encoder.Process.Signal(os.Interrupt) // ffmpeg ends cleanly
 	encoder.Wait()
@@ -132,7 +141,7 @@ func controls(t *testing.T, p *servertest.Page) {
 
 func TestPhoneAndEmbed(t *testing.T) {
 	s, p := serve(t), servertest.Browse(t)
-	s.FFmpeg(forAWhile)
+	encoder := s.FFmpeg(forAWhile)
 	phone := servertest.Command{"width": 390, "height": 780}
 	p.Open(s.WatchURL(), phone)
 	p.Await("the picture on a phone", unveiled, 20*time.Second)
@@ -142,6 +151,13 @@ func TestPhoneAndEmbed(t *testing.T) {
 	}
 	p.Shot("phone")
 	p.Accessible("phone")
+	p.Await("a button for sound", `!unmute.hidden`, 3*time.Second)
+	encoder.Process.Kill()
+	p.Await("nothing over the message", says+`'The broadcast is interrupted' && !stage.classList.contains('clear') && unmute.hidden`, 15*time.Second)
+	p.Shot("phone-reconnecting")
+	encoder.Wait()
+	s.FFmpeg(forAWhile)
+	p.Await("the picture is back on the phone", unveiled, 20*time.Second)
 	p.Open(s.WatchURL()+"?embed=1", servertest.Command{"width": 640, "height": 360})
 	p.Await("the picture embedded", unveiled, 20*time.Second)
 	p.Shot("embed")

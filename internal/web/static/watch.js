@@ -346,7 +346,7 @@
 		if (say && say !== 'Starting' && say !== view.said) { view.said = say; set($('announce'), say); }
 
 		if (!video.muted) view.heard = true;
-		$('unmute').hidden = view.heard || !player.moving;
+		$('unmute').hidden = view.heard || !player.moving || !!m;
 		$('play').setAttribute('aria-label', video.paused ? 'Play' : 'Pause');
 		$('mute').setAttribute('aria-label', video.muted ? 'Turn sound on' : 'Turn sound off');
 		const behind = player.on && player.everMoved && player.late() > 4;
