@@ -3,6 +3,7 @@ package ingest
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,10 +12,10 @@ import (
 
 // stepped gives the harness a wall clock that can be set, and restarts its
 // manager with it. What it returns is how far off the clock is.
-func (h *harness) stepped() *time.Duration {
-	off := new(time.Duration)
+func (h *harness) stepped() *atomic.Int64 {
+	off := new(atomic.Int64)
 	h.m.kill()
-	h.wall = func() time.Time { return time.Now().Add(*off).Round(0) }
+	h.wall = func() time.Time { return time.Now().Add(time.Duration(off.Load())).Round(0) }
 	h.start()
 	return off
 }
@@ -32,7 +33,7 @@ func TestWallClockIsSetOnAir(t *testing.T) {
 				began := time.Now().UTC()
 				p := h.publish()
 				p.send(5 * time.Second)
-				*off = step
+				off.Store(int64(step))
 				p.send(5 * time.Second)
 				p.Lose(io.EOF)
 				h.expect("lost after the step", "LIVE RECONNECTING")
@@ -68,12 +69,12 @@ func TestNextSessionHasTheWallClock(t *testing.T) {
 		p.send(2 * time.Second)
 		p.Unpublish()
 		before := h.record().Session
-		*off = time.Hour
+		off.Store(int64(time.Hour))
 		time.Sleep(time.Second)
 		h.publish().Unpublish()
 		ahead := h.record().Session
 		within(h, "set ahead", ahead.InvokedAt.Sub(before.StoppedAt), time.Hour+time.Second, 10*time.Millisecond)
-		*off = -time.Hour
+		off.Store(int64(-time.Hour))
 		time.Sleep(20 * time.Minute)
 		h.publish().Unpublish()
 		back := h.record().Session
@@ -97,7 +98,7 @@ func TestRefusalWhenTheWallClockIsSet(t *testing.T) {
 						h.Fatal(err)
 					}
 					time.Sleep(time.Second) // the actor has ended
-					*off = step
+					off.Store(int64(step))
 					for i := range 28 {
 						time.Sleep(time.Second)
 						if tries || i == 27 {
@@ -117,7 +118,10 @@ func TestRefusalWhenTheWallClockIsSet(t *testing.T) {
 						h.Error("11 s after a clean end the session continues a run that has its ENDLIST")
 					}
 					time.Sleep(time.Hour + 2*time.Minute)
-					if n := len(h.m.clocks); n != 0 {
+					h.m.mu.Lock()
+					n := len(h.m.clocks)
+					h.m.mu.Unlock()
+					if n != 0 {
 						h.Errorf("%d clocks are kept for nothing", n)
 					}
 				})

@@ -246,3 +246,24 @@ func BenchmarkNext(b *testing.B) {
 		v.Next(ts, time.Duration(ts)*time.Millisecond)
 	}
 }
+
+// TestRepairs: what was wrong with a timestamp is told of the frame that had it.
+func TestRepairs(t *testing.T) {
+	var c Clock
+	track := c.Track(90_000, 0)
+	at := time.Duration(0)
+	for i, step := range []struct {
+		ts           uint32
+		back, frozen bool
+	}{
+		{1000, false, false}, {1033, false, false}, {1020, true, false}, {1066, false, false}, {1066, false, false},
+		{1<<32 - 20, true, false}, {30, false, false}, // a jump back to before a wrap, and the wrap
+		{30, false, false}, {30, false, false}, {30, false, true}, {30, false, true}, {900, false, false},
+	} {
+		at += 200 * time.Millisecond
+		track.Next(step.ts, at)
+		if track.Back() != step.back || track.Frozen() != step.frozen {
+			t.Errorf("frame %d at %d ms: back %v, frozen %v; want %v, %v", i, step.ts, track.Back(), track.Frozen(), step.back, step.frozen)
+		}
+	}
+}
