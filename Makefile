@@ -4,7 +4,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: run build test quick deps lint race conformance browser vuln bench crash fleet fuzz fuzz-api
+.PHONY: run build test quick deps lint race conformance browser vuln bench walks crash fleet fuzz fuzz-api
 
 run: build
 	./bin/tally demo
@@ -51,6 +51,12 @@ vuln:
 
 bench:
 	go run ./bench
+
+# The walks with the watch page of each in Chromium; `make conformance` does them
+# without, and conformance/e2e's TestVisible 5 times instead of 100.
+walks:
+	go test -count=1 -v -timeout 10m ./conformance/walks -browser
+	go test -count=1 -v -timeout 10m ./conformance/e2e -run Visible -rounds 100
 
 # Kills the server 200 times at random moments; `make race` does it 10 times.
 crash:

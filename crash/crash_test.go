@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"tally/internal/hls/player"
 	"tally/internal/rtmp/publisher"
 	"tally/internal/servertest"
 )
@@ -45,6 +46,8 @@ type harness struct {
 
 	killing   atomic.Bool // from here on what ends was ended by the kill
 	continued int         // sessions that went on after a kill
+	audits    int
+	drained   time.Duration // longest stop
 }
 
 func TestKill(t *testing.T) {
@@ -54,13 +57,13 @@ func TestKill(t *testing.T) {
 	t.Logf("seed %d", *seed)
 	h := &harness{Server: servertest.Start(t), t: t}
 	for i := range livestreams {
-		d := &driver{harness: h, steady: i%2 == 0, random: rand.New(rand.NewPCG(*seed, uint64(i))), ending: rand.New(rand.NewPCG(*seed, uint64(100+i)))}
+		d := &driver{harness: h, steady: i%2 == 0, alone: i == 0, random: rand.New(rand.NewPCG(*seed, uint64(i))), ending: rand.New(rand.NewPCG(*seed, uint64(100+i)))}
 		h.drivers = append(h.drivers, d)
 		d.create()
 	}
 	moments := rand.New(rand.NewPCG(*seed, livestreams))
 	for round := range *rounds {
-		h.round(time.Duration(300+moments.IntN(2200)) * time.Millisecond)
+		h.round(time.Duration(300+moments.IntN(2200))*time.Millisecond, moments.IntN(4) == 0)
 		if t.Failed() {
 			t.Fatalf("in round %d of seed %d", round+1, *seed)
 		}
@@ -70,7 +73,19 @@ func TestKill(t *testing.T) {
 		sessions += len(e.sessions)
 		addresses += len(e.media.bytes)
 	}
-	t.Logf("%d kills, %d livestreams, %d sessions of which %d were resumed, %d media addresses", *rounds, len(h.entries), sessions, h.continued, addresses)
+	t.Logf("%d kills and stops (the longest took %v), %d livestreams, %d sessions, %d resumed, %d media addresses, %d audits",
+		*rounds, h.drained.Round(time.Millisecond), len(h.entries), sessions, h.continued, addresses, h.audits)
+	for _, d := range h.drivers {
+		if d.alone {
+			d.viewer.mu.Lock()
+			var all time.Duration
+			for _, s := range d.sessions {
+				all += time.Duration(s.Tally.ViewerMs) * time.Millisecond
+			}
+			t.Logf("the viewer who was alone was given %v and %v was counted", d.viewer.given.Round(time.Millisecond), all)
+			d.viewer.mu.Unlock()
+		}
+	}
 	if h.continued == 0 || addresses == 0 {
 		t.Error("nothing was on air when the server died: this run has shown little")
 	}
@@ -82,25 +97,32 @@ func pathOf(address string) string {
 	return rest[strings.IndexByte(rest, '/'):]
 }
 
-// round lets the drivers work, kills the server amid that, starts it again and
-// compares.
-func (h *harness) round(long time.Duration) {
+// round lets the drivers work, kills the server amid that, or asks it to stop,
+// starts it again and compares.
+func (h *harness) round(long time.Duration, polite bool) {
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for _, d := range h.drivers {
 		wg.Go(func() { d.publish(ctx) })
 		wg.Go(func() { d.drive(ctx) })
+		if d.alone {
+			wg.Go(func() { d.watch(ctx) })
+		}
 	}
 	time.Sleep(long)
 	killed := time.Now()
 	h.killing.Store(true)
-	h.Kill()
+	if polite {
+		h.drained = max(h.drained, h.Stop()) // fails after 10 s
+	} else {
+		h.Kill()
+	}
 	stop()
 	wg.Wait()
 	h.killing.Store(false)
 	h.Restart()
 	for _, e := range h.entries {
-		a := h.Call("GET", "/livestreams/"+e.id+"?per_page=100", nil)
+		a := h.Call("GET", "/livestreams/"+e.id+"?per_page=100&include=tally", nil)
 		for _, fault := range e.check(a.Status, decode[view](a.Data)) {
 			h.t.Error(fault)
 		}
@@ -111,6 +133,9 @@ func (h *harness) round(long time.Duration) {
 		e.media.faults = nil
 	}
 	for _, d := range h.drivers {
+		if d.alone {
+			d.counted(!polite)
+		}
 		d.resumed(killed)
 	}
 }
@@ -122,6 +147,8 @@ type driver struct {
 	random *rand.Rand // of drive
 	ending *rand.Rand // of publish
 	steady bool       // nothing ends its broadcast but the kill
+	alone  bool       // it has one viewer, whose time is compared, and no other
+	viewer watched    // of an alone one
 
 	mu        sync.Mutex
 	since     time.Time          // when the publish that runs was accepted; zero: none does
@@ -142,7 +169,7 @@ func (d *driver) create() {
 		PlaybackURL string `json:"playback_url"`
 	}](a.Data)
 	d.entry = &entry{id: l.ID, name: claim[string]{sure: "new"}, key: claim[string]{sure: l.StreamKey},
-		playback: pathOf(l.PlaybackURL), sessions: map[string]session{}, media: &media{bytes: map[string][32]byte{}, floor: -1}}
+		playback: pathOf(l.PlaybackURL), sessions: map[string]session{}, media: &media{bytes: map[string][32]byte{}, floor: nowhere}}
 	d.harness.keep(d.entry)
 }
 
@@ -162,6 +189,8 @@ func (d *driver) drive(ctx context.Context) {
 		switch n := d.random.IntN(most); {
 		case n < 40:
 			d.read()
+		case n < 75 && d.alone:
+			d.audit()
 		case n < 75:
 			d.play()
 		case n < 85:
@@ -201,9 +230,14 @@ func (d *driver) settle(a servertest.Answer, granted func()) {
 	switch {
 	case a.Status/100 == 2:
 		granted()
-	case a.Status != 0:
+	case !d.isEnding(a):
 		d.t.Errorf("livestream %s: status %d, %s", d.id, a.Status, a.Data)
 	}
+}
+
+// isEnding reports whether an answer is missing, or says that the server ends.
+func (d *driver) isEnding(a servertest.Answer) bool {
+	return a.Status == 0 || a.Status == 503 && d.killing.Load()
 }
 
 // ends books the answer to what may end the session.
@@ -218,9 +252,9 @@ func (d *driver) ends(a servertest.Answer, granted func()) {
 
 // read asks for the livestream and compares with all that was read before.
 func (d *driver) read() {
-	a := d.Call("GET", "/livestreams/"+d.id+"?per_page=100", nil)
+	a := d.Call("GET", "/livestreams/"+d.id+"?per_page=100&include=tally", nil)
 	if a.Status != 200 {
-		if a.Status != 0 {
+		if !d.isEnding(a) {
 			d.t.Errorf("livestream %s: read: status %d", d.id, a.Status)
 		}
 		return
@@ -256,6 +290,58 @@ func (d *driver) play() {
 	if status, text = d.Get(path.Join(path.Dir(at), name)); status == 200 {
 		d.media.served(run+"/"+name, text)
 	}
+}
+
+// watch keeps the one viewer at an alone livestream until ctx ends.
+func (d *driver) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		player.New(player.Options{
+			URL: "http://" + d.HTTP + d.playback, LowLatency: true, Discard: true,
+			OnPart: func(p player.PartInfo) {
+				if p.Held {
+					return
+				}
+				d.viewer.mu.Lock()
+				defer d.viewer.mu.Unlock()
+				d.viewer.given += p.Duration
+			},
+		}).Run(ctx) // it ends with 404 before the broadcast, and with the server
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// counted compares what the viewer of an alone livestream was given with what
+// all its sessions say.
+func (d *driver) counted(killed bool) {
+	var all time.Duration
+	for _, s := range d.sessions {
+		all += time.Duration(s.Tally.ViewerMs) * time.Millisecond
+	}
+	if err := d.viewer.check(all, killed); err != nil {
+		d.t.Errorf("livestream %s: %v", d.id, err)
+	}
+}
+
+// audit fails when what is stored of the newest session does not add up.
+func (d *driver) audit() {
+	if len(d.seen.Sessions) == 0 {
+		return
+	}
+	a := d.Call("GET", "/livestreams/sessions/"+d.seen.Sessions[0].ID+"/audit", nil)
+	if d.isEnding(a) {
+		return
+	}
+	if sums := decode[struct {
+		AddsUp bool `json:"adds_up"`
+	}](a.Data); a.Status != 200 || !sums.AddsUp {
+		d.t.Errorf("livestream %s: audit: status %d, %s", d.id, a.Status, a.Data)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.audits++
 }
 
 // publish keeps an encoder at the livestream until ctx ends.
@@ -316,7 +402,7 @@ func (d *driver) resumed(killed time.Time) {
 		d.publish(ctx)
 	}()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		v := decode[view](d.Call("GET", "/livestreams/"+d.id+"?per_page=100", nil).Data)
+		v := decode[view](d.Call("GET", "/livestreams/"+d.id+"?per_page=100&include=tally", nil).Data)
 		if len(v.Sessions) > 0 && v.Livestream.Status == "LIVE" && v.Sessions[0].ErrMessage == nil {
 			if v.Sessions[0].ID != s.ID {
 				d.t.Errorf("livestream %s: session %s was not resumed; %s began", d.id, s.ID, v.Sessions[0].ID)

@@ -32,6 +32,10 @@ type session struct {
 	UpdatedAt     time.Time  `json:"updated_at"`
 	IngestSeconds int64      `json:"ingest_seconds"`
 	ViewerSeconds int64      `json:"viewer_seconds"`
+	Tally         struct {
+		IngestMs int64 `json:"ingest_ms"`
+		ViewerMs int64 `json:"viewer_ms"`
+	} `json:"tally"`
 }
 
 // A claim is a value that the server has answered for, and the one that was
@@ -129,8 +133,8 @@ func (e *entry) compare(v view) (faults []string) {
 		case !ok && len(v.Sessions) < 100:
 			bad(before, "is gone")
 		case !ok:
-		case s.IngestSeconds < before.IngestSeconds || s.ViewerSeconds < before.ViewerSeconds:
-			bad(s, "seconds fell: %d and %d, before %d and %d", s.IngestSeconds, s.ViewerSeconds, before.IngestSeconds, before.ViewerSeconds)
+		case s.Tally.IngestMs < before.Tally.IngestMs || s.Tally.ViewerMs < before.Tally.ViewerMs:
+			bad(s, "seconds fell: %+v, before %+v", s.Tally, before.Tally)
 		case before.StartedTime != nil && (s.StartedTime == nil || !s.StartedTime.Equal(*before.StartedTime)):
 			bad(s, "its start moved")
 		case before.StoppedTime != nil && (s.StoppedTime == nil || !s.StoppedTime.Equal(*before.StoppedTime)):
@@ -146,14 +150,20 @@ func (e *entry) compare(v view) (faults []string) {
 	return faults
 }
 
+// A position is a segment's media sequence number and discontinuity sequence
+// number.
+type position struct{ number, disc int64 }
+
+var nowhere = position{-1, -1}
+
 // media is what one viewer was served of a livestream, over all lives of the
 // server: an address never changes its meaning, and numbers only rise.
 type media struct {
 	mu     sync.Mutex
 	bytes  map[string][32]byte // path below the playlist's run -> SHA-256
 	run    string
-	newest int64 // media sequence number of the newest segment listed in run
-	floor  int64 // what the numbers of a restarted server must exceed
+	newest position // of the newest segment listed in run
+	floor  position // what the numbers of a restarted server must exceed; negative: nothing
 	faults []string
 }
 
@@ -168,21 +178,21 @@ func (m *media) served(path string, text []byte) {
 	m.bytes[path] = sum
 }
 
-// listed notes a playlist's run and its newest segment.
-func (m *media) listed(run string, first, newest int64) {
+// listed notes a playlist's run, its first segment and its newest.
+func (m *media) listed(run string, first, newest position) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if run != m.run {
-		m.run, m.newest, m.floor = run, 0, -1
+		m.run, m.newest, m.floor = run, position{}, nowhere
 	}
-	if first <= m.floor {
-		m.faults = append(m.faults, fmt.Sprintf("run %s lists number %d after a restart, %d was listed before", run, first, m.floor))
-		m.floor = -1
+	if first.number <= m.floor.number || first.disc <= m.floor.disc {
+		m.faults = append(m.faults, fmt.Sprintf("run %s lists %+v after a restart, %+v was listed before", run, first, m.floor))
 	}
-	if newest < m.newest {
-		m.faults = append(m.faults, fmt.Sprintf("run %s ends in number %d, before in %d", run, newest, m.newest))
+	m.floor = nowhere
+	if newest.number < m.newest.number || newest.disc < m.newest.disc {
+		m.faults = append(m.faults, fmt.Sprintf("run %s ends in %+v, before in %+v", run, newest, m.newest))
 	}
-	m.newest = max(m.newest, newest)
+	m.newest = position{max(m.newest.number, newest.number), max(m.newest.disc, newest.disc)}
 }
 
 // restarted: from now on the numbers of the run must be higher than all before.
@@ -193,17 +203,53 @@ func (m *media) restarted() {
 }
 
 // parsePlaylist reads the little that media needs.
-func parsePlaylist(text string) (first, newest int64, segments []string) {
+func parsePlaylist(text string) (first, newest position, segments []string) {
+	var disc int64
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if v, ok := strings.CutPrefix(line, "#EXT-X-MEDIA-SEQUENCE:"); ok {
-			fmt.Sscan(v, &first)
+			fmt.Sscan(v, &first.number)
+		}
+		if v, ok := strings.CutPrefix(line, "#EXT-X-DISCONTINUITY-SEQUENCE:"); ok {
+			fmt.Sscan(v, &disc)
+		}
+		if line == "#EXT-X-DISCONTINUITY" {
+			disc++
 		}
 		if line != "" && line[0] != '#' {
+			if len(segments) == 0 {
+				first.disc = disc
+			}
+			newest.disc = disc
 			segments = append(segments, line)
 		}
 	}
-	return first, first + int64(len(segments)) - 1, segments
+	newest.number = first.number + int64(len(segments)) - 1
+	return first, newest, segments
+}
+
+// A watched is what one player was given of a livestream that nobody else
+// watches, over all lives of the server.
+type watched struct {
+	mu    sync.Mutex
+	given time.Duration // of media, not of held pictures
+	lost  time.Duration // of that, when last looked at
+}
+
+// check compares with what the sessions say after an end of the server. A kill
+// may have lost a second. What was on its way to the player then was counted here
+// or there alone: two parts at most.
+func (w *watched) check(counted time.Duration, killed bool) error {
+	const underWay = 700 * time.Millisecond
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lost := w.given - counted
+	now := lost - w.lost
+	w.lost = lost
+	if most := map[bool]time.Duration{true: time.Second}[killed] + underWay; now > most || now < -underWay {
+		return fmt.Errorf("its viewer was given %v and %v was counted, which is %v less than after the end before (killed: %v)", w.given, counted, now, killed)
+	}
+	return nil
 }
 
 func decode[T any](data json.RawMessage) (v T) {

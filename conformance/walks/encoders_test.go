@@ -114,7 +114,7 @@ func twoEncoders(t *testing.T, p *place) {
 	if _, s, _ := w.Active(); s.ID != before.ID || s.Tally.Epoch != before.Tally.Epoch || w.Status() != "LIVE" {
 		t.Errorf("after the second encoder: %+v, before %+v", s, before)
 	}
-	if s := v.p.Stats(); s.Discontinuities != 0 || s.Stalls != 0 {
+	if s := v.p.Stats(); s.Discontinuities != 0 || s.Held != 0 || s.Gaps != 0 || s.Jumps != 0 {
 		t.Errorf("the viewers of the first noticed the second: %+v", s)
 	}
 	w.events(before.ID, "publish", "playable")

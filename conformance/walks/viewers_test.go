@@ -122,8 +122,8 @@ func mediaURL(t *testing.T, address string) string {
 
 // viewerPaused: somebody pauses for much longer than what is kept of the past, and
 // goes on. The same viewer plays from the live edge, it is one viewer, and the pause
-// was not counted. Here the pause is 25 s, twice the playlist; TestPausedTenMinutes
-// has the ten minutes in virtual time.
+// was not counted. Here the pause is 25 s, twice the playlist; internal/usage has
+// ten minutes of it for every tier of evidence, in virtual time (scenario_test.go).
 func viewerPaused(t *testing.T, p *place) {
 	w := p.walk(t, nil)
 	e := w.Publish(publisher.Clean, nil)

@@ -16,6 +16,7 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -29,7 +30,10 @@ import (
 var inBrowser = flag.Bool("browser", false, "open the watch page of each walk in Chromium")
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "20") // walks wait more than they work; -parallel says otherwise
+	flag.Set("test.parallel", "20") // walks wait more than they work
+	if slices.ContainsFunc(os.Args, func(arg string) bool { return strings.TrimLeft(arg, "-") == "browser" }) {
+		flag.Set("test.parallel", "3") // pages work
+	}
 	servertest.Main(m)
 }
 
@@ -73,7 +77,10 @@ func (p *place) with(b *servertest.Broadcast, t *testing.T) *walk {
 	servertest.Eventually(t, "a first state", 5*time.Second, func() bool { return w.news.now() != "" })
 	if p.browser != nil {
 		w.page = p.browser.Page(t, b.ID)
-		if status := w.page.Open(b.WatchURL(), nil); status != http.StatusOK {
+		// Over HTTP/1.1 a browser has six connections for all pages of one host.
+		_, port, _ := strings.Cut(p.HTTP, ":")
+		address := fmt.Sprintf("http://%s.localhost:%s/watch/%s", b.ID, port, b.PlaybackID)
+		if status := w.page.Open(address, nil); status != http.StatusOK {
 			t.Fatalf("the page: status %d", status)
 		}
 	}
