@@ -24,9 +24,9 @@ import (
 // or a server in trouble would.
 type provocation struct {
 	code   livestream.Code
-	says   string // in the sentence
-	within time.Duration
-	config hls.Config
+	says   string     // in the sentence
+	own    bool       // the server is not to be shared
+	config hls.Config // of it
 	set    func(*livestream.Livestream)
 	// do may return another world, in which the code is to be seen.
 	do func(w *world, l livestream.Livestream) *world
@@ -37,9 +37,9 @@ var errDisk = errors.New("disk full")
 
 // provocations has every code of internal/livestream/reason.go.
 var provocations = []provocation{
-	{code: livestream.NoMedia, says: "within 10 s of the publish", within: 12 * time.Second,
+	{code: livestream.NoMedia, says: "within 10 s of the publish",
 		do: func(w *world, l livestream.Livestream) *world { w.leave(w.mustDial(l)); return w }},
-	{code: livestream.NoKeyframe, says: "Keyframe Interval to 2 s", within: 13 * time.Second,
+	{code: livestream.NoKeyframe, says: "Keyframe Interval to 2 s",
 		do: func(w *world, l livestream.Livestream) *world {
 			c := w.mustDial(l)
 			header(c)
@@ -75,7 +75,7 @@ var provocations = []provocation{
 			}
 			return w
 		}},
-	{code: livestream.ServerRestart, says: "the server restarted", within: 20 * time.Second,
+	{code: livestream.ServerRestart, says: "the server restarted", own: true,
 		set: func(l *livestream.Livestream) { l.Settings.ReconnectWindow = 0 },
 		do: func(w *world, l livestream.Livestream) *world {
 			c := w.air(l)
@@ -83,7 +83,7 @@ var provocations = []provocation{
 			c.Close()
 			return next
 		}},
-	{code: livestream.ServerStopped, says: "the server was stopped", within: 20 * time.Second, on: "IDLE",
+	{code: livestream.ServerStopped, says: "the server was stopped", own: true, on: "IDLE",
 		set: func(l *livestream.Livestream) { l.Settings.ReconnectWindow = 0 },
 		do: func(w *world, l livestream.Livestream) *world {
 			c := w.air(l)
@@ -96,9 +96,9 @@ var provocations = []provocation{
 		do:  func(w *world, l livestream.Livestream) *world { w.air(l).Reset(); return w }},
 	{code: livestream.Reconnects, says: "the session ends at", on: "LIVE",
 		do: func(w *world, l livestream.Livestream) *world { w.air(l).Close(); return w }},
-	{code: livestream.BitrateTooHigh, says: "lower the encoder's bitrate", config: hls.Config{RingBytes: 1 << 20},
+	{code: livestream.BitrateTooHigh, says: "lower the encoder's bitrate", own: true, config: hls.Config{RingBytes: 1 << 20},
 		do: func(w *world, l livestream.Livestream) *world { go w.flood(w.air(l), 20_000); return w }},
-	{code: livestream.ServerFault, says: "could not store", within: 20 * time.Second, config: hls.Config{RingBytes: 1 << 20},
+	{code: livestream.ServerFault, says: "could not store", own: true, config: hls.Config{RingBytes: 1 << 20},
 		do: func(w *world, l livestream.Livestream) *world {
 			c := w.air(l)
 			w.store.fail(errDisk) // no number is durable any more, so none may be listed
@@ -110,8 +110,13 @@ var provocations = []provocation{
 // TestEveryErrMessage provokes each code through real parts, all at once.
 func TestEveryErrMessage(t *testing.T) {
 	var wg sync.WaitGroup
+	shared := newWorld(t, hls.Config{})
 	for _, p := range provocations {
-		wg.Go(func() { p.provoke(t) })
+		w := shared
+		if p.own {
+			w = newWorld(t, p.config)
+		}
+		wg.Go(func() { p.provoke(w) })
 	}
 	wg.Wait()
 	file, err := parser.ParseFile(token.NewFileSet(), "../../livestream/reason.go", nil, 0)
@@ -133,19 +138,15 @@ func TestEveryErrMessage(t *testing.T) {
 	})
 }
 
-func (p provocation) provoke(t *testing.T) {
-	w := newWorld(t, p.config)
+func (p provocation) provoke(w *world) {
 	l := w.livestream(p.set)
 	w = p.do(w, l)
 	if p.on == "" {
 		p.on = "ERRORED"
 	}
-	if p.within == 0 {
-		p.within = 8 * time.Second
-	}
-	w.until(l, p.on+" "+string(p.code), p.within)
+	w.until(l, p.on+" "+string(p.code), 40*time.Second)
 	if text := w.session(l).ErrMessage(); !strings.Contains(text, p.says) {
-		t.Errorf("%q does not say %q", text, p.says)
+		w.Errorf("%q does not say %q", text, p.says)
 	}
 }
 

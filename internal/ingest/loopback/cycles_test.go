@@ -65,9 +65,10 @@ func TestQuickCycles(t *testing.T) {
 				}
 				w.manager.Stop(context.Background(), l.ID)
 			}
-			if recs, err := w.store.OpenRecords(context.Background()); err != nil || len(recs) != 0 {
-				t.Errorf("%d sessions are open: %v", len(recs), err)
-			}
+			eventually(t, "every session is closed", func() bool {
+				recs, err := w.store.OpenRecords(context.Background())
+				return err == nil && len(recs) == 0
+			})
 		})
 	}
 }
