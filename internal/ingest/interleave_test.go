@@ -370,6 +370,13 @@ func (x *explorer) command() {
 	var want bool // whether it must succeed
 	n := x.rng.IntN(12)
 	switch {
+	case x.ref.meeting && x.rng.IntN(3) == 0:
+		if x.boundary() {
+			return
+		}
+		_, err = x.m.Start(ctx, x.id)
+		want = !x.ref.deleted && x.ref.start()
+		x.note("start")
 	case n < 3:
 		_, err = x.m.Stop(ctx, x.id)
 		want = x.ref.stop()
@@ -394,13 +401,6 @@ func (x *explorer) command() {
 			x.keys = append(x.keys, rec.Livestream.StreamKey)
 		}
 		x.note("reset key")
-	case n < 10 && x.ref.meeting:
-		if x.boundary() {
-			return
-		}
-		_, err = x.m.Start(ctx, x.id)
-		want = !x.ref.deleted && x.ref.start()
-		x.note("start")
 	case n < 11:
 		set, c := x.settings()
 		_, err = x.m.Configure(ctx, x.id, c)
