@@ -164,8 +164,9 @@ func TestConditionOutlivesEverything(t *testing.T) {
 						h.Errorf("%q is there %d times in %q", line, n, got)
 					}
 				}
-				if s, err := h.store.Session(h.Context(), scope, id); err != nil || s.Media != description {
-					h.Errorf("media %q, %v", s.Media, err)
+				s, err := h.store.Session(h.Context(), scope, id)
+				if err != nil || s.Media != description || (s.Warnings == "") != (name == "taken over") {
+					h.Errorf("media %q, warnings %q, %v", s.Media, s.Warnings, err)
 				}
 			})
 		})

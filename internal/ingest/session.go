@@ -383,7 +383,8 @@ func (s *session) figures(e *livestream.Event) received {
 		return received{}
 	}
 	one := &s.rec.Session
-	e.LastMediaAt, e.Ingest, e.Bytes, e.Media, e.Keyframe = one.LastMediaAt, s.ingest, s.bytes, one.Media, one.Keyframe
+	e.LastMediaAt, e.Ingest, e.Bytes = one.LastMediaAt, s.ingest, s.bytes
+	e.Media, e.Keyframe, e.Warnings = one.Media, one.Keyframe, s.advice
 	p := s.pub
 	if p == nil {
 		return received{}
@@ -396,6 +397,7 @@ func (s *session) figures(e *livestream.Event) received {
 	}
 	report := p.condition.now()
 	e.Media, e.Keyframe = cmp.Or(report.Media, e.Media), cmp.Or(report.Keyframe, e.Keyframe)
+	e.Warnings = livestream.JoinWarnings(report.Warnings)
 	return r
 }
 

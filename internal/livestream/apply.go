@@ -56,6 +56,7 @@ type Event struct {
 	Bytes       int64  // as Session.Bytes
 	Media       string // as Session.Media; "" when nothing new is known
 	Keyframe    time.Duration
+	Warnings    string // as Session.Warnings; "" when nothing new is known
 
 	Reason  Reason        // Fail; Lose while nothing is playable
 	NewID   string        // Publish, Start: the id of a session, should one begin
@@ -144,7 +145,7 @@ func (r Record) Apply(e Event) (Record, []Fact, error) {
 	from := s.Phase
 	if !from.Open() && (e.Kind == Publish || e.Kind == Start) {
 		r, s = r.begin(e)
-		e.LastMediaAt, e.Ingest, e.Bytes, e.Media, e.Keyframe = time.Time{}, 0, 0, "", 0 // nothing of it is received yet
+		e.LastMediaAt, e.Ingest, e.Bytes, e.Media, e.Keyframe, e.Warnings = time.Time{}, 0, 0, "", 0, "" // nothing of it is received yet
 	}
 	s.measure(e)
 	s.Phase = to
@@ -226,6 +227,9 @@ func (s *Session) measure(e Event) {
 	}
 	if e.Keyframe > 0 {
 		s.Keyframe = e.Keyframe
+	}
+	if e.Warnings != "" {
+		s.Warnings = e.Warnings
 	}
 	if e.LastMediaAt.After(s.LastMediaAt) {
 		s.LastMediaAt = e.LastMediaAt
