@@ -231,3 +231,12 @@ func BenchmarkArrived(b *testing.B) {
 		p.Arrived(1000)
 	}
 }
+
+// TestArrivedAllocatesNothing: a message within an interval costs no memory.
+func TestArrivedAllocatesNothing(t *testing.T) {
+	p := &Publication{began: time.Now()}
+	p.Arrived(1)
+	if n := testing.AllocsPerRun(100, func() { p.Arrived(1000) }); n != 0 {
+		t.Errorf("%v allocations per message", n)
+	}
+}
