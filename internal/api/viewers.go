@@ -24,8 +24,7 @@ type viewerObject struct {
 	Left       bool    `json:"left"`
 }
 
-// listViewers is ours: who watched a session, who came first first. A viewer is
-// listed once it has left.
+// listViewers is ours: who watched a session, who came first first.
 func listViewers(s *server, w http.ResponseWriter, rq *request) error {
 	one, err := s.session(rq)
 	if err != nil {

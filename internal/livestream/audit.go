@@ -102,7 +102,7 @@ type Why string
 const (
 	WhyOpen     Why = "open"     // ingest: an interval that goes on, that began since the last checkpoint, or what of it was lost in a crash
 	WhyRounding Why = "rounding" // figures are cut to whole milliseconds or microseconds where they are written
-	WhyWatching Why = "watching" // viewers that watch, or left just now, have no row yet
+	WhyWatching Why = "watching" // viewers that watch, or left just now, have no row yet, or one that is older
 	WhyCrash    Why = "crash"    // of viewers whose rows were not written when the server died
 	WhyDropped  Why = "dropped"  // rows that were kept long enough
 	WhyNotKept  Why = "not_kept" // no rows were written then
@@ -369,7 +369,7 @@ func (a *Audit) Text(r Remainder) string {
 	case WhyRounding:
 		return "rounding: figures are cut to whole milliseconds or microseconds when they are written"
 	case WhyWatching:
-		return fmt.Sprintf("of viewers that watch (%d) or left just now: a row is written when they leave", a.Session.Viewers)
+		return fmt.Sprintf("of viewers that watch (%d) or left just now: rows are written each minute and when they leave", a.Session.Viewers)
 	case WhyCrash:
 		return "of viewers whose rows were lost when the server died; what they watched was written twice a second and is counted"
 	case WhyDropped:
