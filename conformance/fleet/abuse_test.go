@@ -77,7 +77,7 @@ func forges(v *viewer) error {
 	if err := v.postGood(fmt.Sprintf(`{"seq":%d,"played_ms":86400000}`, int64(1)<<60)); err != nil {
 		return err
 	}
-	v.played = min(time.Since(first), v.took)
+	v.played = min(time.Since(first), v.book.media(airing{}))
 	return nil
 }
 

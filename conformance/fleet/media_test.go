@@ -13,7 +13,7 @@ import (
 func mediaScenarios() []scenario {
 	const limit = 0.005
 	all := []scenario{
-		{name: "real time, low latency", few: 6, many: 190, watch: lowLatency},
+		{name: "real time, low latency", few: 6, many: 110, watch: lowLatency},
 		{name: "plain HLS by segments", few: 4, many: 80, watch: plain},
 		{name: "late join", few: 4, many: 60, watch: lateJoin},
 		{name: "leaves and returns", few: 4, many: 40, watch: returns},
@@ -23,7 +23,7 @@ func mediaScenarios() []scenario {
 		{name: "asks twice, and plays one", few: 3, many: 30, watch: doubles},
 		{name: "a new address for each request", few: 2, many: 20, watch: roams},
 		{name: "prefetches, and asks for everything twice", few: 3, many: 30, watch: prefetches},
-		{name: "hangs up amid answers", few: 2, many: 10, watch: hangsUp, heavy: true},
+		{name: "hangs up amid answers", few: 2, many: 4, watch: hangsUp, heavy: true},
 		{name: "seeks back", few: 3, many: 30, watch: seeksBack},
 		{name: "encoder reconnects, picture held", few: 3, many: 30, watch: throughGaps, encoder: reconnects, end: publisher.Cut},
 		{name: "encoder is taken over", few: 3, many: 30, watch: throughGaps, encoder: isTakenOver},

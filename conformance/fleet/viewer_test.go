@@ -310,7 +310,7 @@ func (v *viewer) segment(s *playlist.Segment) error {
 func (v *viewer) has(s *playlist.Segment, from, to time.Duration) {
 	fresh := v.fetched(v.next.msn, s.ProgramDateTime, from, to)
 	if s.Held() {
-		v.cover(v.next.msn).held = true
+		v.cover(v.next.msn).held, fresh = true, 0
 	}
 	if v.head != nil {
 		v.head.advance()
