@@ -16,13 +16,16 @@ const bodyTimeout = 5 * time.Second
 
 // beacon takes what a player tells of itself. Whatever can be read is answered
 // alike, whether it counts or not: whose id is forged, or whose broadcast was
-// over long ago, has nothing to change.
+// over long ago, has nothing to change. Only what comes too early after a restart
+// is to come again.
 func (h *Handler) beacon(w http.ResponseWriter, r *http.Request, p path) error {
 	reports, err := readBeacon(w, r)
 	if err != nil {
 		return err
 	}
-	h.told(p, reports)
+	if err := h.told(p, reports); err != nil {
+		return err
+	}
 	w.Header()["Cache-Control"] = noStore
 	extendDeadline(w)
 	w.WriteHeader(http.StatusNoContent)
@@ -57,16 +60,23 @@ func readBeacon(w http.ResponseWriter, r *http.Request) (beacon.Reports, error) 
 
 // told hands reports to usage. They belong to the session whose media is newest:
 // a page that is left reports once more, also when the broadcast ended seconds
-// ago.
-func (h *Handler) told(p path, reports beacon.Reports) {
+// ago. errEarly: the viewer is of before this server started, and has fetched
+// nothing since.
+func (h *Handler) told(p path, reports beacon.Reports) error {
 	st := h.registry.Run(p.playbackID, p.run)
 	if st == nil {
-		return
+		return nil
+	}
+	id, ok := h.verified(p)
+	if !ok {
+		return nil
+	}
+	if h.counter.Awaits(id) {
+		return errEarly
 	}
 	session := st.Window().Current().SessionID()
-	id, ok := h.verified(p)
-	if !ok || session == "" {
-		return
+	if session == "" {
+		return nil
 	}
 	for _, x := range reports.Played {
 		h.counter.Told(usage.Beacon{SessionID: session, Viewer: id, Seq: x.Seq, Played: x.For})
@@ -74,6 +84,7 @@ func (h *Handler) told(p path, reports beacon.Reports) {
 	if len(reports.Moments) > 0 {
 		h.tracks.told(h.counter, usage.Beacon{SessionID: session, Viewer: id}, reports.Moments)
 	}
+	return nil
 }
 
 // maxTracks is how many viewers that send CMCD are remembered at least, and half

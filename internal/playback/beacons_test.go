@@ -296,3 +296,42 @@ func FuzzBeacon(f *testing.F) {
 		}
 	})
 }
+
+// TestBeaconsOverARestart: what was played since the last beacon is told to a
+// server that has seen nothing of the viewer yet. It is to come again, and counts
+// then; of viewers that the server never knew there is nothing to wait for.
+func TestBeaconsOverARestart(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.air(4 * time.Second)
+		dir, had := w.joinAs("?beacon=1"), map[string]bool{}
+		w.take(dir, had)
+		w.feed(6 * time.Second)
+		w.take(dir, had)
+		w.tell(dir, `{"seq":1,"played_ms":5000}`)
+		w.expect("before", 0, 0, 5*time.Second)
+		w.feed(3 * time.Second)
+
+		w.restart()
+		const rest = `{"seq":2,"played_ms":3500}`
+		early := func(when string) {
+			t.Helper()
+			if b := want(t, w.post(dir+"beacon", strings.NewReader(rest)), 503, noStore); !strings.Contains(b, "again") {
+				t.Errorf("%s: 503 with %q", when, b)
+			}
+		}
+		want(t, w.post(dir+"beacon", strings.NewReader(`{`)), 400, noStore)
+		w.open(runID)
+		early("no media yet")
+		w.feed(4 * time.Second)
+		early("no media taken yet")
+		late := w.joinAs("?beacon=1")
+		w.tell(late, rest)
+		w.expect("of a viewer that came later", 0, 0, 0)
+		w.take(dir, map[string]bool{})
+		w.tell(dir, rest)
+		w.expect("afterwards", 0, 0, 3500*time.Millisecond)
+		w.tell(dir, rest)
+		w.expect("again", 0, 0, 0)
+		w.tell(strings.Replace(dir, runID, "gone", 1), rest) // of a run that is over
+	})
+}

@@ -109,6 +109,7 @@ var (
 	errNotYet     = errors.New("nothing is playable yet: try again in a second")
 	errRestarting = errors.New("the server has restarted and waits for the encoder: try again in a second")
 	errHeld       = errors.New("held for three target durations and it did not come: the encoder is away, try again")
+	errEarly      = errors.New("the server has restarted, and this viewer has fetched nothing since: send the beacon again in a second")
 	errStopping   = errors.New("the server is stopping: try again in a second")
 )
 
@@ -134,6 +135,7 @@ var statuses = []struct {
 	{errNotYet, http.StatusServiceUnavailable},
 	{errRestarting, http.StatusServiceUnavailable},
 	{errHeld, http.StatusServiceUnavailable},
+	{errEarly, http.StatusServiceUnavailable},
 	{errStopping, http.StatusServiceUnavailable},
 }
 

@@ -263,3 +263,12 @@ const (
 	segments    = `(?m)^(seg-.+)$`
 	initSection = `#EXT-X-MAP:URI="([^"]+)"`
 )
+
+// restart replaces the server by one that knows what it left on disk: the secret
+// that viewer ids are signed with.
+func (w *world) restart() {
+	w.t.Helper()
+	w.close()
+	next := newWorld(w.t)
+	w.registry, w.counter, w.handler = next.registry, next.counter, next.handler
+}

@@ -124,7 +124,7 @@ func (d *drains) drain(c *Counter, at time.Duration) {
 		rows = c.shards[i].drain(c, at, rowsAtOnce, rows)
 		d.locks = append(d.locks, time.Since(locked))
 	}
-	c.Ack(c.windows(at), rows)
+	c.Ack(c.windows(at, false), rows)
 	d.spent += time.Since(began)
 	d.rows += len(rows)
 	d.calls++

@@ -80,9 +80,9 @@ func (c *Counter) Asked(p Presence) {
 }
 
 // Told counts what a player says it played, as far as it can be true. A beacon
-// of a viewer without other evidence in that session counts nothing, an older
-// one than was heard neither; one with a negative figure is ignored. It
-// allocates nothing.
+// of a viewer without other evidence in that session counts nothing (but see
+// [Counter.Awaits]), an older one than was heard neither; one with a negative
+// figure is ignored. It allocates nothing.
 func (c *Counter) Told(b Beacon) {
 	if b.Seq < 0 || b.Played < 0 {
 		return
@@ -105,6 +105,17 @@ func (c *Counter) Told(b Beacon) {
 	}
 }
 
+// Awaits reports whether a beacon should be sent again later: the viewer is of
+// before this counter began, which has no evidence of it yet. Its first beacon
+// after that may tell of up to beaconEvery before, which the counter before did
+// not live to hear, so that a restart costs nothing.
+func (c *Counter) Awaits(id viewer.ID) bool {
+	sh := c.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.unheard(c, id) > 0
+}
+
 func (c *Counter) shard(id viewer.ID) *shard { return &c.shards[id.Random()%shardCount] }
 
 // record returns the viewer's record, making it at first; nil when there is no
@@ -117,7 +128,7 @@ func (sh *shard) record(c *Counter, sessionID string, id viewer.ID, now time.Dur
 		c.refused.Add(1)
 		return nil
 	}
-	return sh.admit(c.session(sessionID, now), id, now)
+	return sh.admit(c, c.session(sessionID, now), id, now)
 }
 
 // fresh returns what a beacon tells that no beacon of the viewer did before, in

@@ -131,6 +131,7 @@ type model struct {
 	parts       map[int64]bool
 	distinct    time.Duration
 	asked       time.Duration // instant; -1
+	held        bool          // the playlist that was asked for last was, and no media came since
 	running     time.Duration // longest running step; 0: none
 	steps       time.Duration
 	beacons     bool
@@ -169,6 +170,7 @@ func (m *model) deliver(now, span time.Duration, first int64, spans []time.Durat
 		if !m.parts[first+int64(i)] {
 			m.parts[first+int64(i)] = true
 			m.distinct += s
+			m.held = m.held && s == 0
 		}
 	}
 	m.running = 0
@@ -180,10 +182,10 @@ func (m *model) deliver(now, span time.Duration, first int64, spans []time.Durat
 }
 
 func (m *model) ask(now, target time.Duration, held bool) {
-	if m.asked >= 0 && !held {
+	if m.asked >= 0 && !held && !m.held {
 		m.steps += min(now-m.asked, 2*target)
 	}
-	m.asked, m.running = now, 2*target
+	m.asked, m.held, m.running = now, held, 2*target
 	if held {
 		m.running = 0
 	}

@@ -120,6 +120,9 @@ func (p *player) tell(c *usage.Counter, at time.Duration) {
 	if p.unsent == 0 && p.seq > 0 {
 		return // nothing was played
 	}
+	if c.Awaits(p.id) {
+		return // and says it with the next one
+	}
 	for range p.greedy {
 		c.Told(usage.Beacon{SessionID: session, Viewer: p.id, Seq: p.seq + 1, Played: p.unsent})
 	}

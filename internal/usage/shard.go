@@ -42,9 +42,20 @@ func (sh *shard) find(random uint64, sessionID string) *watch {
 	return w
 }
 
-// admit makes the record of a viewer's first evidence.
-func (sh *shard) admit(s *session, id viewer.ID, now time.Duration) *watch {
-	w := &watch{id: id, session: s, first: now, delivered: -1, mark: -1, parts: fetched{high: -1}}
+// unheard is how much a viewer without a record may have played since its last
+// beacon to the counter before this one: what lies between two beacons. It is 0
+// for whoever came later, or so shortly before that no beacon was due yet, and
+// for whoever may have been told of already.
+func (sh *shard) unheard(c *Counter, id viewer.ID) time.Duration {
+	if c.start.Sub(id.IssuedAt()) < beaconEvery || sh.dropped || sh.watching[id.Random()] != nil {
+		return 0
+	}
+	return beaconEvery
+}
+
+// admit makes the record of a viewer's first evidence in a session.
+func (sh *shard) admit(c *Counter, s *session, id viewer.ID, now time.Duration) *watch {
+	w := &watch{id: id, session: s, first: now, delivered: -1, mark: -1, parts: fetched{high: -1}, before: sh.unheard(c, id)}
 	w.seat.of, w.row.of = w, w
 	if sh.dropped {
 		sh.stays++
@@ -184,8 +195,8 @@ func (sh *shard) leaveAll() {
 	}
 }
 
-// drain notices who left, and appends at most n rows that are due: first those that were
-// offered before.
+// drain notices who left, and appends at most n rows that are due: first those
+// that were offered before.
 func (sh *shard) drain(c *Counter, now time.Duration, n int, rows []livestream.Viewing) []livestream.Viewing {
 	sh.look(c, now)
 	sh.mu.Lock()

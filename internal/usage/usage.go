@@ -49,9 +49,13 @@ const (
 	// last evidence; otherwise it is 3 target durations (design section 4).
 	minPresence = 10 * time.Second
 
+	// beaconEvery is how far beacons of players are apart, at most: our page's 4 s,
+	// and what the page's own player had buffered when the server stopped.
+	beaconEvery = 5 * time.Second
+
 	// promiseHolds is how long a viewer that promised beacons is counted nothing
-	// while none comes: three of the intervals at which players send them.
-	promiseHolds = 15 * time.Second
+	// while none comes.
+	promiseHolds = 3 * beaconEvery
 
 	// minIdle keeps a record for a player that sends its last beacon again.
 	minIdle = 3 * time.Minute
@@ -104,6 +108,7 @@ type Counter struct {
 	mu       sync.Mutex // guards what follows; never taken for a known viewer's evidence
 	sessions map[string]*session
 	window   int64 // number of the newest window made
+	waiting  int   // windows that were drained and not acknowledged
 }
 
 // The kinds of evidence, as indexes.
@@ -132,7 +137,7 @@ type session struct {
 	peak    int64
 	told    audience                 // what the newest window says
 	last    time.Duration            // when anything was last seen of it
-	offered []livestream.UsageWindow // drained but not acknowledged: of one number, a kind each
+	offered []livestream.UsageWindow // drained but not acknowledged: of one number, a kind each; DrainAll adds another
 }
 
 // An audience is how many watch, and the most that did at once.
@@ -190,6 +195,8 @@ func (s *session) advance(counter int64) {
 // window for each kind of evidence; meanwhile it is offered again unchanged, and
 // what is counted goes into the next. So a failed checkpoint loses nothing, a
 // repeated one counts nothing twice, and a store that is down costs no memory.
+// While windows wait no rows are offered, because these would tell of what is in
+// no window yet: so whatever checkpoint was the last, its rows are in its windows.
 //
 // A row is offered when the viewer left or its session ended, and at most a
 // minute after its figures changed; again, with the figures of then, until it
@@ -198,16 +205,26 @@ func (s *session) advance(counter int64) {
 // It is also the moment at which viewers that left are noticed and the peak is
 // taken, so it is to be called about twice a second.
 func (c *Counter) Drain() ([]livestream.UsageWindow, []livestream.Viewing) {
-	now := c.now()
+	now, most := c.now(), rowsAtOnce
+	if c.waits() {
+		most = 0
+	}
 	var rows []livestream.Viewing
 	for i := range c.shards {
-		rows = c.shards[i].drain(c, now, rowsAtOnce, rows)
+		rows = c.shards[i].drain(c, now, most, rows)
 	}
-	return c.windows(now), rows
+	return c.windows(now, false), rows
+}
+
+// waits reports whether windows were drained and not acknowledged.
+func (c *Counter) waits() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waiting > 0
 }
 
 // DrainAll is for a shutdown: everybody leaves, and every row is returned that
-// the store does not have, with the windows. Evidence that comes later is
+// the store does not have, with all windows. Evidence that comes later is
 // counted all the same.
 func (c *Counter) DrainAll() ([]livestream.UsageWindow, []livestream.Viewing) {
 	now := c.now()
@@ -216,16 +233,17 @@ func (c *Counter) DrainAll() ([]livestream.UsageWindow, []livestream.Viewing) {
 		c.shards[i].leaveAll()
 		rows = c.shards[i].drain(c, now, math.MaxInt, rows)
 	}
-	return c.windows(now), rows
+	return c.windows(now, true), rows
 }
 
-// windows takes each session's figures.
-func (c *Counter) windows(now time.Duration) (ws []livestream.UsageWindow) {
+// windows takes each session's figures: of one that has windows waiting only if
+// all is to be taken.
+func (c *Counter) windows(now time.Duration, all bool) (ws []livestream.UsageWindow) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, s := range c.sessions {
 		present := s.sample(now)
-		if len(s.offered) == 0 {
+		if all || len(s.offered) == 0 {
 			c.drain(s, audience{present, s.peak})
 		}
 		ws = append(ws, s.offered...)
@@ -255,6 +273,7 @@ func (c *Counter) drain(s *session, seen audience) {
 		if amount == 0 && (sum != 0 || kind != byMedia) { // an audience alone goes with media
 			continue
 		}
+		c.waiting++
 		s.offered = append(s.offered, livestream.UsageWindow{
 			SessionID: s.id, Kind: usageKinds[kind],
 			Node: c.node, Incarnation: c.incarnation, Window: c.window,
@@ -281,9 +300,11 @@ func (c *Counter) ackWindows(ws []livestream.UsageWindow) {
 	defer c.mu.Unlock()
 	for _, w := range ws {
 		if s := c.sessions[w.SessionID]; s != nil {
+			before := len(s.offered)
 			s.offered = slices.DeleteFunc(s.offered, func(o livestream.UsageWindow) bool {
 				return o.Window == w.Window && o.Kind == w.Kind
 			})
+			c.waiting -= before - len(s.offered)
 		}
 	}
 }

@@ -70,6 +70,7 @@ type watch struct {
 
 	// Playlists that it asked for.
 	mark   time.Duration // instant up to which steps go; -1 before any
+	held   bool          // the newest playlist ended with a held picture, and no media came since
 	steps  time.Duration // sum of the time between requests
 	asking bool          // the newest evidence is a request, and the step goes on
 	step   time.Duration // how long a step may be
@@ -81,6 +82,8 @@ type watch struct {
 	seq     int64         // and of the newest
 	played  time.Duration // as that one says
 	told    time.Duration // sum over beacons, as far as it can be true
+	before  time.Duration // how much the first may tell of the time before this counter
+	credit  time.Duration // and how much of that it may have told
 
 	counted [kinds]time.Duration // what went into the session's sums: whole microseconds
 	total   time.Duration        // the sum of these
@@ -99,7 +102,9 @@ func (w *watch) deliver(d *Delivery, spans []time.Duration, now time.Duration) {
 	}
 	w.span = max(w.span, d.Window)
 	w.presence = max(minPresence, 3*d.Target)
-	w.distinct += w.parts.fetch(d.First, spans)
+	fresh := w.parts.fetch(d.First, spans)
+	w.distinct += fresh
+	w.held = w.held && fresh == 0
 	w.bytes += d.Bytes
 	if d.Rendition >= 0 && d.Rendition < 64 {
 		w.renditions |= 1 << d.Rendition
@@ -110,27 +115,33 @@ func (w *watch) deliver(d *Delivery, spans []time.Duration, now time.Duration) {
 	}
 }
 
-// ask takes note of a request for a shared playlist.
+// ask takes note of a request for a shared playlist. A step counts if the
+// playlists at both of its ends end with media: of one that a hold begins or ends
+// in nobody knows how much was a held picture.
 func (w *watch) ask(p *Presence, now time.Duration) {
 	w.step = 2 * max(0, p.Target)
 	w.presence = max(minPresence, 3*p.Target)
-	if w.mark >= 0 && !p.Held {
+	if w.mark >= 0 && !w.held && !p.Held {
 		w.steps += min(now-w.mark, w.step)
 	}
-	w.mark = now
+	w.mark, w.held = now, p.Held
 	w.asking = !p.Held
 }
 
 // hear takes note of a beacon that tells of fresh played time. The sum is cut to
 // what can be true: the wall time since the first other evidence, and the time
 // of which there is other evidence, with the step that goes on. What is cut is
-// forgotten, so that a mistaken or forged beacon hides no later pause.
+// forgotten, so that a mistaken or forged beacon hides no later pause. After a
+// restart the first beacon may tell of a while before that evidence.
 func (w *watch) hear(b *Beacon, fresh, now time.Duration) {
 	if !w.beacons {
 		w.beacons, w.oldest = true, b.Seq
 	}
 	w.seq, w.played = b.Seq, b.Played
-	wall, seen := now-w.first, w.distinct+w.steps
+	if b.Seq == w.oldest {
+		w.credit = min(w.before, b.Played)
+	}
+	wall, seen := now-w.first+w.credit, w.distinct+w.steps+w.credit
 	if w.asking {
 		seen += min(now-w.mark, w.step)
 	}
