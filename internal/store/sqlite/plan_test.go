@@ -37,7 +37,7 @@ func TestPlans(t *testing.T) {
 		{"windows of the next start of a node", selectNextStart, "USING PRIMARY KEY (node=? AND incarnation>?)"},
 		{"windows of the next node", selectNextNode, "USING PRIMARY KEY (node>?)"},
 		{"the oldest window of a start", selectOldestWindow, "USING PRIMARY KEY (node=? AND incarnation=?)"},
-		{"old windows", dropWindows, "USING PRIMARY KEY (node=? AND incarnation=? AND window=? AND session_id=? AND kind=?)"},
+		{"old windows", dropWindows, "USING PRIMARY KEY (node=? AND incarnation=? AND window=? AND session_id=?)"},
 		{"old intervals", dropIntervals, "ingest_intervals_by_age"},
 		{"intervals of a session", selectIntervals, "sqlite_autoindex_ingest_intervals_1 (session_id=?)"},
 		{"sums of a session", selectSums, "sqlite_autoindex_usage_sums_1 (session_id=?)"},

@@ -61,10 +61,10 @@ const (
 		ORDER BY incarnation LIMIT 1`
 	selectNextNode     = `SELECT node, incarnation FROM usage_windows WHERE node > ? ORDER BY node, incarnation LIMIT 1`
 	selectOldestWindow = `SELECT folded_at FROM usage_windows WHERE node = ? AND incarnation = ?
-		ORDER BY "window", session_id, kind LIMIT 1`
-	dropWindows = `DELETE FROM usage_windows WHERE (node, incarnation, "window", session_id, kind) IN
-		(SELECT node, incarnation, "window", session_id, kind FROM usage_windows
-		WHERE node = ? AND incarnation = ? ORDER BY "window", session_id, kind LIMIT ?) AND folded_at < ?`
+		ORDER BY "window", session_id LIMIT 1`
+	dropWindows = `DELETE FROM usage_windows WHERE (node, incarnation, "window", session_id) IN
+		(SELECT node, incarnation, "window", session_id FROM usage_windows
+		WHERE node = ? AND incarnation = ? ORDER BY "window", session_id LIMIT ?) AND folded_at < ?`
 )
 
 // sweepWindows drops windows that were folded before then. No index knows their

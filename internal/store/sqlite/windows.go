@@ -17,15 +17,10 @@ type watched struct {
 // amounts are viewer time in µs by the evidence it rests on.
 type amounts struct{ beacon, media, playlist int64 }
 
-func (a *amounts) add(kind livestream.UsageKind, us int64) {
-	switch kind {
-	case livestream.ByBeacon:
-		a.beacon += us
-	case livestream.ByMedia:
-		a.media += us
-	case livestream.ByPlaylist:
-		a.playlist += us
-	}
+func (a *amounts) add(b amounts) {
+	a.beacon += b.beacon
+	a.media += b.media
+	a.playlist += b.playlist
 }
 
 func (a amounts) sum() int64 { return a.beacon + a.media + a.playlist }
@@ -69,49 +64,93 @@ func (t *tx) addWindows(ws []livestream.UsageWindow, now time.Time) (viewed map[
 		v.viewers, v.peak = w.Viewers, max(v.peak, w.PeakViewers)
 		news.viewed[w.SessionID] = v
 	}
-	if err := t.insertWindows(ws, news); err != nil {
+	if err := t.insertWindows(rowsOf(ws), news); err != nil {
 		return nil, err
 	}
 	return news.viewed, t.raiseSums(news)
 }
 
-const windowArgs = 7
+// A windowRow is what stands in one row: windows of one key but for their kind.
+type windowRow struct {
+	*livestream.UsageWindow // any of them
+	us                      [3]any
+}
+
+// kindColumns are the columns of usage_windows by the index in windowRow.us.
+var kindColumns = [3]string{"beacon_us", "media_us", "playlist_us"}
+
+func kindIndex(kind livestream.UsageKind) int {
+	switch kind {
+	case livestream.ByBeacon:
+		return 0
+	case livestream.ByMedia:
+		return 1
+	}
+	return 2
+}
+
+// rowsOf puts windows that follow each other and have one key into one row. Of
+// two of one kind the first counts, as with any that is written twice.
+func rowsOf(ws []livestream.UsageWindow) []windowRow {
+	rows := make([]windowRow, 0, len(ws))
+	for i := range ws {
+		w := &ws[i]
+		if n := len(rows); n == 0 || rows[n-1].Window != w.Window || rows[n-1].SessionID != w.SessionID ||
+			rows[n-1].Incarnation != w.Incarnation || rows[n-1].Node != w.Node {
+			rows = append(rows, windowRow{UsageWindow: w})
+		}
+		if us := &rows[len(rows)-1].us[kindIndex(w.Kind)]; *us == nil {
+			*us = w.Amount.Microseconds()
+		}
+	}
+	return rows
+}
+
+const windowArgs = 8
 
 func insertWindows(n int) string {
-	return `INSERT INTO usage_windows (node, incarnation, "window", session_id, kind, amount_us, folded_at)
+	return `INSERT INTO usage_windows (node, incarnation, "window", session_id, beacon_us, media_us, playlist_us, folded_at)
 		VALUES ` + tuples(n, windowArgs) + ` ON CONFLICT DO NOTHING`
 }
 
 var insertOneWindow, insertWindowChunk = insertWindows(1), insertWindows(chunk)
 
-// insertAll inserts windows in chunks. False: some were there already, and it
-// is not known which.
-func (t *tx) insertAll(ws []livestream.UsageWindow, at time.Time) (bool, error) {
-	for len(ws) > 0 {
+// setWindow adds one kind to a row that lacks it.
+func setWindow(column string) string {
+	return `UPDATE usage_windows SET ` + column + ` = ?
+		WHERE node = ? AND incarnation = ? AND "window" = ? AND session_id = ? AND ` + column + ` IS NULL`
+}
+
+var setWindows = [3]string{setWindow(kindColumns[0]), setWindow(kindColumns[1]), setWindow(kindColumns[2])}
+
+// insertAll inserts rows in chunks. False: some were there already, and it is
+// not known which.
+func (t *tx) insertAll(rows []windowRow, at time.Time) (bool, error) {
+	for len(rows) > 0 {
 		n, query := 1, insertOneWindow
-		if len(ws) >= chunk {
+		if len(rows) >= chunk {
 			n, query = chunk, insertWindowChunk
 		}
 		args := make([]any, 0, windowArgs*chunk)
-		for i := range ws[:n] {
-			w := &ws[i]
-			args = append(args, w.Node, w.Incarnation, w.Window, w.SessionID, string(w.Kind), w.Amount.Microseconds(), at.UnixMilli())
+		for i := range rows[:n] {
+			r := &rows[i]
+			args = append(args, r.Node, r.Incarnation, r.Window, r.SessionID, r.us[0], r.us[1], r.us[2], at.UnixMilli())
 		}
 		if inserted, err := t.exec(query, args...); err != nil || inserted < int64(n) {
 			return false, err
 		}
-		ws = ws[n:]
+		rows = rows[n:]
 	}
 	return true, nil
 }
 
 // insertWindows inserts what is not there yet and notes it. Mostly that is all;
 // otherwise it is taken back, and each is inserted by itself, to know which.
-func (t *tx) insertWindows(ws []livestream.UsageWindow, news *newWindows) error {
+func (t *tx) insertWindows(rows []windowRow, news *newWindows) error {
 	if err := t.w.run("SAVEPOINT windows"); err != nil {
 		return err
 	}
-	all, err := t.insertAll(ws, news.at)
+	all, err := t.insertAll(rows, news.at)
 	if err != nil {
 		return err
 	}
@@ -123,32 +162,61 @@ func (t *tx) insertWindows(ws []livestream.UsageWindow, news *newWindows) error 
 	if err := t.w.run("RELEASE windows"); err != nil {
 		return err
 	}
-	for i := range ws {
+	for i := range rows {
 		if !all {
-			if is, err := t.insertAll(ws[i:i+1], news.at); err != nil {
+			if err := t.insertWindow(&rows[i], news.at); err != nil {
 				return err
-			} else if !is {
-				continue
 			}
 		}
-		news.add(&ws[i])
+		news.add(&rows[i])
 	}
 	return nil
 }
 
-// add adds a window to its session and to its sum.
-func (news *newWindows) add(w *livestream.UsageWindow) {
-	us := w.Amount.Microseconds()
-	v := news.viewed[w.SessionID]
-	v.add(w.Kind, us)
-	news.viewed[w.SessionID] = v
-	key := sumOf{incarnation{w.Node, w.Incarnation}, w.SessionID}
+// insertWindow inserts one row, or the kinds that it has and the row in its
+// place has not; of r it leaves what was new.
+func (t *tx) insertWindow(r *windowRow, at time.Time) error {
+	if whole, err := t.insertAll([]windowRow{*r}, at); whole || err != nil {
+		return err
+	}
+	for kind := range r.us {
+		if r.us[kind] == nil {
+			continue
+		}
+		n, err := t.exec(setWindows[kind], r.us[kind], r.Node, r.Incarnation, r.Window, r.SessionID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			r.us[kind] = nil
+		}
+	}
+	return nil
+}
+
+// add adds a row to its session and to its sum.
+func (news *newWindows) add(r *windowRow) {
+	var a amounts
+	windows := int64(0)
+	for kind, to := range [3]*int64{&a.beacon, &a.media, &a.playlist} {
+		if us, ok := r.us[kind].(int64); ok {
+			*to = us
+			windows++
+		}
+	}
+	if windows == 0 {
+		return
+	}
+	v := news.viewed[r.SessionID]
+	v.add(a)
+	news.viewed[r.SessionID] = v
+	key := sumOf{incarnation{r.Node, r.Incarnation}, r.SessionID}
 	sum, known := news.sums[key]
 	if !known {
 		news.order = append(news.order, key)
 	}
-	sum.windows++
-	sum.add(w.Kind, us)
+	sum.windows += windows
+	sum.add(a)
 	news.sums[key] = sum
 }
 

@@ -46,23 +46,24 @@ CREATE TABLE viewings (
 ) WITHOUT ROWID;
 CREATE INDEX viewings_by_age ON viewings (last_at);
 
--- Windows are of three kinds of evidence. WITHOUT ROWID (SQLite alone): the rows
--- stand in their key, at whose end new ones are added, and at whose beginning,
--- within an incarnation, the oldest are. That is half the writing, and no index
--- by age is needed.
+-- Windows are of three kinds of evidence; those of one number are one row.
+-- WITHOUT ROWID (SQLite alone): the rows stand in their key, at whose end new
+-- ones are added, and at whose beginning, within an incarnation, the oldest are.
+-- That is half the writing, and no index by age is needed.
 CREATE TABLE usage_windows_by_kind (
   node         TEXT   NOT NULL,
   incarnation  TEXT   NOT NULL, -- of the node: changes with every start
   "window"     BIGINT NOT NULL, -- counts up within an incarnation
   session_id   TEXT   NOT NULL,
-  kind         TEXT   NOT NULL, -- beacon, media, playlist
-  amount_us    BIGINT NOT NULL,
+  beacon_us    BIGINT,          -- what was counted on each kind; NULL: there is no such window
+  media_us     BIGINT,
+  playlist_us  BIGINT,
   folded_at    BIGINT NOT NULL, -- ms, UTC: when it was added to the session
-  PRIMARY KEY (node, incarnation, "window", session_id, kind)
+  PRIMARY KEY (node, incarnation, "window", session_id)
 ) WITHOUT ROWID;
-INSERT INTO usage_windows_by_kind (node, incarnation, "window", session_id, kind, amount_us, folded_at)
-  SELECT node, incarnation, "window", session_id, CASE kind WHEN 'viewer' THEN 'media' ELSE kind END, amount_us, folded_at
-  FROM usage_windows ORDER BY node, incarnation, "window", session_id;
+INSERT INTO usage_windows_by_kind (node, incarnation, "window", session_id, media_us, folded_at)
+  SELECT node, incarnation, "window", session_id, amount_us, folded_at
+  FROM usage_windows WHERE kind = 'viewer' ORDER BY node, incarnation, "window", session_id;
 DROP TABLE usage_windows;
 ALTER TABLE usage_windows_by_kind RENAME TO usage_windows;
 
