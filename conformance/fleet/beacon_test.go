@@ -283,13 +283,13 @@ func reloading(p *playhead) error {
 }
 
 // dyingLoss is what a tab that dies takes with it: what was played since its last
-// beacon, here one each second.
+// beacon, here one with the first part after 0.6 s.
 const dyingLoss = 1200 * time.Millisecond
 
 func dies(v *viewer) error {
 	v.query, v.parts = "?beacon=1", true
 	p := v.newPlayhead(ours)
-	p.every = time.Second
+	p.every = 600 * time.Millisecond
 	if err := v.join(); err != nil {
 		return err
 	}
