@@ -284,6 +284,7 @@ func (s *Session) interrupt(from Phase, e Event, at time.Time, set Settings) {
 	}
 	s.Deadline = notBefore(s.Deadline, at)
 	if e.Kind == Boot {
+		s.Viewers = 0 // as last written by a process that is gone; whoever still watches is counted anew
 		s.Deadline = notBefore(s.Deadline, at.Add(BootGrace))
 	}
 }

@@ -295,3 +295,15 @@ func TestConfigureInTheGrace(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyWatchesAServerThatStarts: who watched when it died is a viewer again
+// once there is evidence of it; the peak stays.
+func TestNobodyWatchesAServerThatStarts(t *testing.T) {
+	r := step(t, newRecord(), Event{Kind: Publish, At: after(sec), NewID: "s1", NewRun: "r1"})
+	r = step(t, r, Event{Kind: Playable, At: after(2 * sec)})
+	r.Session.Viewers, r.Session.PeakViewers = 5, 9
+	r = step(t, r, Event{Kind: Boot, At: after(10 * sec)})
+	if r.Session.Viewers != 0 || r.Session.PeakViewers != 9 {
+		t.Errorf("after a crash %d viewers, %d at most; want 0 and 9", r.Session.Viewers, r.Session.PeakViewers)
+	}
+}
