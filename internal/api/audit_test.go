@@ -75,7 +75,7 @@ func (n *night) watch(incarnation string, window int64, kind livestream.UsageKin
 
 func (n *night) end() {
 	n.advance(n.rec.Livestream.ID, time.Second, livestream.Event{Kind: livestream.Unpublish})
-	n.now = n.now.Add(time.Minute) // what was under way has arrived
+	n.now = n.now.Add(time.Hour) // what was under way has arrived
 }
 
 func (n *night) path(what string) string { return base + "/livestreams/sessions/" + n.id + what }

@@ -118,8 +118,9 @@ type Remainder struct {
 }
 
 // settling is how long after the end of a session rows of its viewers may still
-// be under way: a checkpoint is written each 500 ms.
-const settling = 30 * time.Second
+// be under way: old media is fetched for 30 s, it shows after 30 s that nobody
+// fetches any, and a checkpoint takes 2,000 rows of at most 200,000.
+const settling = 2 * time.Minute
 
 // An Audit adds up what is stored of a session and compares it with the
 // session's seconds. It is a Ledger; Done says that the rows are complete.

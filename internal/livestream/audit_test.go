@@ -12,11 +12,27 @@ import (
 
 // books are an audit's ledger with what a test puts in it.
 func books(s livestream.Session, kept livestream.Retention, fill func(a *livestream.Audit)) *livestream.Audit {
-	a := &livestream.Audit{At: s.UpdatedAt.Add(time.Minute)}
+	a := &livestream.Audit{At: s.UpdatedAt.Add(time.Hour)}
 	a.Begin(s, false, kept)
 	fill(a)
 	a.Done()
 	return a
+}
+
+// TestRowsComeAfterTheEnd: 200,000 viewers who leave at once have their rows within
+// 49 s (docs/playback.md), after up to 60 s with targets of 10 s: 30 s in which old
+// media can be fetched, and 30 s until it shows that they left.
+func TestRowsComeAfterTheEnd(t *testing.T) {
+	s := livestream.Session{ID: "s", Phase: livestream.Ended, CreatedAt: time.Now(), UpdatedAt: time.Now(), Viewed: time.Minute}
+	for after, want := range map[time.Duration]livestream.Why{109 * time.Second: livestream.WhyWatching, 3 * time.Minute: livestream.WhyUnknown} {
+		a := &livestream.Audit{At: s.UpdatedAt.Add(after)}
+		a.Begin(s, false, livestream.DefaultRetention)
+		a.Windows(livestream.WindowSum{Node: "n", Incarnation: "i", Since: s.UpdatedAt, Windows: 1, Amounts: s.Counted()})
+		a.Done()
+		if why := only(t, a, a.ViewerRest); why != want {
+			t.Errorf("%v after the end rows are missing because of %q, want %q", after, why, want)
+		}
+	}
 }
 
 func TestAuditReasons(t *testing.T) {
