@@ -174,7 +174,7 @@ type Interval struct {
 
 // A Viewing is what one node counted of one viewer in one session, in totals
 // since the node started. Its key is (SessionID, Viewer, Node, Incarnation);
-// writing one again replaces it and no figure decreases. A viewer that outlived
+// writing one again replaces all but First, and no figure decreases. A viewer that outlived
 // a restart has several, and so has one that came back when the node had
 // forgotten it: its Incarnation is then the node's with a suffix (".2f").
 type Viewing struct {

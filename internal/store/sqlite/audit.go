@@ -65,14 +65,15 @@ func (t *tx) addFactOnce(f *livestream.Fact) error {
 // viewingArgs is how many arguments putViewing takes for each row.
 const viewingArgs = 12
 
-// putViewing writes n viewings of sessions that exist. No figure decreases.
+// putViewing writes n viewings of sessions that exist. No figure decreases, and
+// when the viewer came stays as it was written first.
 func putViewing(n int) string {
 	return `WITH v (session_id, viewer, node, incarnation, first_at, last_at, beacon_us, media_us, playlist_us, bytes, renditions, gone) AS
 		(VALUES ` + tuples(n, viewingArgs) + `)
 		INSERT INTO viewings (session_id, viewer, node, incarnation, first_at, last_at, beacon_us, media_us, playlist_us, bytes, renditions, gone)
 		SELECT v.* FROM v JOIN sessions s ON s.id = v.session_id WHERE TRUE
 		ON CONFLICT (session_id, viewer, node, incarnation) DO UPDATE SET
-		first_at = MIN(viewings.first_at, excluded.first_at), last_at = MAX(viewings.last_at, excluded.last_at),
+		last_at = MAX(viewings.last_at, excluded.last_at),
 		beacon_us = MAX(viewings.beacon_us, excluded.beacon_us), media_us = MAX(viewings.media_us, excluded.media_us),
 		playlist_us = MAX(viewings.playlist_us, excluded.playlist_us), bytes = MAX(viewings.bytes, excluded.bytes),
 		renditions = viewings.renditions | excluded.renditions,

@@ -190,7 +190,8 @@ func BenchmarkCheckpoint(b *testing.B) {
 	}
 }
 
-// BenchmarkAudit reads 100,000 viewers of one session; page is one page of them.
+// BenchmarkAudit reads 100,000 viewers of one session; page is one page of them,
+// renew is what their rows cost a checkpoint.
 func BenchmarkAudit(b *testing.B) {
 	s := openTemp(b)
 	r := fill(b, s, 1, 1)[0]
@@ -212,6 +213,22 @@ func BenchmarkAudit(b *testing.B) {
 			}
 			if a.Done(); a.Viewers != 100_000 {
 				b.Fatal(a.Viewers)
+			}
+		}
+	})
+	b.Run("renew", func(b *testing.B) { // the rows that a checkpoint renews: those of a 75th of the viewers
+		turn := 0
+		defer reportCPU(b)()
+		for b.Loop() {
+			turn++
+			vs := make([]livestream.Viewing, 0, 1350)
+			for i := turn % 74; i < 100_000; i += 74 {
+				vs = append(vs, livestream.Viewing{SessionID: r.Session.ID, Viewer: fmt.Sprintf("%016x", uint64(i)*0x9e3779b97f4a7c15),
+					Node: "local", Incarnation: "0123456789ab", First: start, Last: start.Add(time.Duration(turn) * time.Minute),
+					Media: time.Duration(turn) * time.Minute, Bytes: 1 << 20, Renditions: 1})
+			}
+			if err := s.Checkpoint(ctx, nil, nil, vs); err != nil {
+				b.Fatal(err)
 			}
 		}
 	})

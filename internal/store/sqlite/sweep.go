@@ -55,7 +55,8 @@ const (
 	dropIntervals = `DELETE FROM ingest_intervals WHERE (session_id, epoch, number) IN
 		(SELECT session_id, epoch, number FROM ingest_intervals WHERE from_at < ? ORDER BY from_at LIMIT ?)`
 	dropViewings = `DELETE FROM viewings WHERE (session_id, viewer, node, incarnation) IN
-		(SELECT session_id, viewer, node, incarnation FROM viewings WHERE last_at < ? ORDER BY last_at LIMIT ?)`
+		(SELECT session_id, viewer, node, incarnation FROM viewings
+		WHERE first_at < ?1 AND last_at < ?1 ORDER BY first_at LIMIT ?2)`
 
 	selectNextStart = `SELECT node, incarnation FROM usage_windows WHERE node = ? AND incarnation > ?
 		ORDER BY incarnation LIMIT 1`

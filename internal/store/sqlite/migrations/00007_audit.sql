@@ -44,7 +44,8 @@ CREATE TABLE viewings (
   gone         BOOLEAN NOT NULL, -- it left, or the session is over
   PRIMARY KEY (session_id, viewer, node, incarnation)
 ) WITHOUT ROWID;
-CREATE INDEX viewings_by_age ON viewings (last_at);
+-- Not by last_at, which changes each minute.
+CREATE INDEX viewings_by_age ON viewings (first_at);
 
 -- Windows are of three kinds of evidence; those of one number are one row.
 -- WITHOUT ROWID (SQLite alone): the rows stand in their key, at whose end new
