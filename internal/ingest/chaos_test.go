@@ -23,7 +23,7 @@ import (
 	"tally/internal/secret"
 )
 
-var chaosRuns = flag.Int("chaos", 500, "how many runs TestChaos makes")
+var chaosRuns = flag.Int("chaos", 300, "how many runs TestChaos makes")
 
 // TestChaos has everything happen at once: three publishers fight for one key,
 // the API commands, the store is slow and fails, the process is killed and shut
@@ -65,9 +65,9 @@ type chaos struct {
 	m        *Manager
 	registry *hls.Registry
 	key      secret.String
-	pubs     []*Publication // accepted, ever
-	failing  bool           // the store is
-	done     bool
+	pubs     []*Publication    // accepted, ever
+	failing  bool              // the store is
+	done     bool              // nothing new begins, and the store is well
 	marks    map[string]string // publisher by run and segment
 }
 
@@ -95,7 +95,7 @@ func (c *chaos) pause(most int) { time.Sleep(time.Duration(c.draw(most+1)) * gri
 // hinder makes the store slow or fail. A write that a kill finds under way is
 // done, or it is not.
 func (c *chaos) hinder(ctx context.Context, what string) error {
-	if c.draw(4) == 0 {
+	if c.draw(4) == 0 && !c.over() {
 		select {
 		case <-time.After(time.Duration(c.draw(12)) * grid):
 		case <-ctx.Done():
@@ -332,7 +332,6 @@ func (c *chaos) look(registry *hls.Registry) {
 
 // alone: nobody publishes any more and the store is well, so all must end.
 func (c *chaos) alone() {
-	c.store.before = nil
 	time.Sleep(2 * time.Minute)
 	synctest.Wait()
 	if s := c.store.read().Session; s.Phase.Open() {

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -26,7 +25,7 @@ var dayOnDisk = flag.Bool("day-on-disk", false, "TestDay keeps its livestream in
 func TestDay(t *testing.T) {
 	path := ""
 	if *dayOnDisk {
-		path = filepath.Join(t.TempDir(), "tally.db")
+		path = emptyStore(t)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		d := newDay(t, path)

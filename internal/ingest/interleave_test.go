@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,9 +21,9 @@ import (
 )
 
 var (
-	interleavings = flag.Int("interleavings", 6000, "how many interleavings TestInterleavings tries")
+	interleavings = flag.Int("interleavings", 4000, "how many interleavings TestInterleavings tries")
 	modelSeed     = flag.Uint64("model-seed", 0, "seed of TestInterleavings and TestChaos; 0: another one each time")
-	modelDisk     = flag.Int("model-disk", 100, "one interleaving of that many runs on SQLite, the others in memory")
+	modelDisk     = flag.Int("model-disk", 200, "one interleaving of that many runs on SQLite, the others in memory")
 	modelOnly     = flag.Int("model-only", -1, "try that interleaving of the seed alone, and tell its steps")
 )
 
@@ -56,7 +55,7 @@ func TestInterleavings(t *testing.T) {
 		}()
 		path := "" // in memory
 		if i%*modelDisk == *modelDisk-1 {
-			path = filepath.Join(t.TempDir(), "tally.db")
+			path = emptyStore(t)
 		}
 		synctest.Test(t, func(t *testing.T) {
 			x := newExplorer(t, rand.New(rand.NewPCG(seed, uint64(i))), path)

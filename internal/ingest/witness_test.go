@@ -130,8 +130,11 @@ func onDisk(t *testing.T, l livestream.Livestream, path string) (Store, func() l
 	if err := store.CreateLivestream(context.Background(), l); err != nil {
 		t.Fatal(err)
 	}
+	var mu sync.Mutex
 	deleted := livestream.Record{} // how a record looked that is found no more
 	return store, func() livestream.Record {
+		mu.Lock()
+		defer mu.Unlock()
 		r, err := store.RecordByID(context.Background(), l.Scope, l.ID)
 		switch {
 		case errors.Is(err, livestream.ErrNotFound):
