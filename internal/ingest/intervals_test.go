@@ -113,7 +113,7 @@ func walkIntervals(h *harness, r *rand.Rand) {
 		case 1:
 			p.Unpublish()
 		case 2:
-			go p.walk(r) // media comes while it is stopped
+			go p.walk(rand.New(rand.NewPCG(r.Uint64(), 2))) // media comes while it is stopped
 			h.m.Stop(h.Context(), h.l.ID)
 			time.Sleep(20 * time.Second)
 		case 3:
