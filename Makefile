@@ -4,7 +4,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: run build test quick deps lint race conformance browser vuln bench walks crash fleet fuzz fuzz-api
+.PHONY: run build test quick deps lint race conformance browser vuln bench walks crash fleet model fuzz fuzz-api
 
 run: build
 	./bin/tally demo
@@ -66,6 +66,14 @@ crash:
 # given, against what the server counts; `make conformance` has a hundred of them.
 fleet:
 	go test -count=1 -v -timeout 20m ./conformance/fleet -large
+
+# The long versions of what `make race` samples: 300,000 interleavings against a
+# second reading of the state machine, 20,000 runs of chaos, a day in SQLite, and
+# over loopback 10,000 races of two publishers and 1,000 quick cycles; an hour.
+# docs/states.md says more, and how to set a seed.
+model:
+	go test -count=1 -v -timeout 0 -run 'TestInterleavings|TestChaos|TestDay' ./internal/ingest -interleavings 300000 -chaos 20000 -model-disk 1000 -day-on-disk
+	CGO_ENABLED=1 go test -race -count=1 -v -timeout 0 -run 'TestRaces|TestQuickCycles' ./internal/ingest/loopback -races 10000 -cycles 1000
 
 # Each fuzz target for a few seconds: a check that they still run, not a search.
 fuzz:
