@@ -14,33 +14,45 @@ import (
 
 // TestCodesAreDocumented keeps docs/err-messages.md equal to the list in reason.go.
 func TestCodesAreDocumented(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "reason.go", nil, 0)
+	listed, documented := codesIn(t, "reason.go", "Code"), codesOn(t, "err-messages.md")
+	if len(listed) == 0 || !slices.Equal(listed, documented) {
+		t.Errorf("reason.go lists %v, the page %v", listed, documented)
+	}
+}
+
+// codesIn returns the constants of a type of codes that a file declares, sorted.
+func codesIn(t *testing.T, name, codeType string) (listed []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var listed []string
 	ast.Inspect(file, func(n ast.Node) bool {
 		if v, ok := n.(*ast.ValueSpec); ok && v.Type != nil {
-			if id, ok := v.Type.(*ast.Ident); ok && id.Name == "Code" {
+			if id, ok := v.Type.(*ast.Ident); ok && id.Name == codeType {
 				text, _ := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value)
 				listed = append(listed, text)
 			}
 		}
 		return true
 	})
-	doc, err := os.ReadFile("../../docs/err-messages.md")
+	slices.Sort(listed)
+	return listed
+}
+
+// codesOn returns the codes that have a line of their own in the table of a page
+// below docs, sorted.
+func codesOn(t *testing.T, page string) (documented []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/" + page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var documented []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)`").FindAllStringSubmatch(string(doc), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)`").FindAllStringSubmatch(string(text), -1) {
 		documented = append(documented, m[1])
 	}
-	slices.Sort(listed)
 	slices.Sort(documented)
-	if len(listed) == 0 || !slices.Equal(listed, documented) {
-		t.Errorf("reason.go lists %v, the page %v", listed, documented)
-	}
+	return documented
 }
 
 func TestSentences(t *testing.T) {
