@@ -56,10 +56,10 @@ type refWait struct {
 }
 
 type refConn struct {
-	who             int
-	accepted        time.Time
-	first, last     time.Time // media; zero: none
-	frames, stopped bool
+	who         int
+	accepted    time.Time
+	first, last time.Time // media; zero: none
+	frames      bool
 }
 
 // A refHeld is a newcomer that waits for the present publisher to turn stale.
