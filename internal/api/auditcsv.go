@@ -129,8 +129,8 @@ func exact(d time.Duration) string {
 	return fmt.Sprintf("%s%d.%06d", sign, us/1_000_000, us%1_000_000)
 }
 
-// inMemory is how much of a spool stays in memory: some 30,000 viewers.
-const inMemory = 4 << 20
+// inMemory is how much of a spool stays in memory: some 8,000 viewers.
+const inMemory = 1 << 20
 
 // A spool holds a text of any length: a long one in a file that has no name.
 type spool struct {
