@@ -137,6 +137,12 @@ func controls(t *testing.T, p *servertest.Page) {
 	p.Await("a pause", `video.paused && stage.classList.contains('paused')`, time.Second)
 	press(" ")
 	p.Await("the picture after a pause", playing, 5*time.Second)
+
+	// A headset's key, picture in picture and the system's controls speak to the video.
+	p.Eval(`video.pause()`, nil)
+	p.Await("a pause from elsewhere, which nobody ends", `video.paused && tally.player.paused && stage.classList.contains('clear')`, time.Second)
+	p.Eval(`void video.play()`, nil)
+	p.Await("the picture after a pause from elsewhere", playing+` && !tally.player.paused`, 5*time.Second)
 }
 
 func TestPhoneAndEmbed(t *testing.T) {

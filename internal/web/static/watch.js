@@ -377,14 +377,17 @@
 	/* ---- controls -------------------------------------------------------------- */
 
 	function togglePlay() {
-		if (video.paused) {
-			if (player.late() > 8) player.toLive();
-			else player.resume();
-		} else {
+		if (video.paused) goOn();
+		else {
 			player.paused = true;
 			video.pause();
 		}
 		render();
+	}
+
+	function goOn() {
+		if (player.late() > 8) player.toLive();
+		else player.resume();
 	}
 
 	function toggleMute() { video.muted = !video.muted; view.heard = true; render(); }
@@ -421,6 +424,15 @@
 	video.addEventListener('click', () => { if (matchMedia('(hover: hover)').matches) togglePlay(); });
 	video.addEventListener('dblclick', toggleFull);
 	for (const type of ['playing', 'pause', 'volumechange', 'ended']) video.addEventListener(type, () => tick());
+	// Who pauses or plays by other means than this page's (a key of the keyboard or
+	// the headset, picture in picture, the system's own controls) means it as well.
+	video.addEventListener('pause', () => {
+		if (player.on && video.paused && !video.ended) player.paused = true;
+		render();
+	});
+	video.addEventListener('play', () => {
+		if (player.paused && !video.paused) goOn();
+	});
 	video.addEventListener('waiting', () => { // the picture ran dry: why?
 		tick();
 		if (!events && pollTimer > 0) ask();
