@@ -27,7 +27,7 @@ type sessionEvent struct {
 }
 
 // getTimeline is ours: what happened to a session, oldest first, while it is on
-// air and for 90 days after.
+// air and for as long after as the timeline is kept.
 func getTimeline(s *server, w http.ResponseWriter, rq *request) error {
 	one, err := s.session(rq)
 	if err != nil {

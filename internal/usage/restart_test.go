@@ -70,21 +70,25 @@ func TestFirstBeaconAfterARestart(t *testing.T) {
 	for _, s := range []struct {
 		name   string
 		age    time.Duration // of the id when the counter starts
+		free   bool          // promised no beacons
 		played []time.Duration
 		want   time.Duration // after two seconds of media
 	}{
-		{"played on", time.Hour, []time.Duration{5 * time.Second}, 5 * time.Second},
-		{"paused, mostly", time.Hour, []time.Duration{time.Second}, time.Second},
-		{"forged", time.Hour, []time.Duration{time.Hour}, 2*time.Second + bound},
-		{"forged twice", time.Hour, []time.Duration{time.Hour, time.Hour}, 2*time.Second + bound},
-		{"forged at the second", time.Hour, []time.Duration{time.Second, time.Hour}, 3 * time.Second},
-		{"told again, with more", time.Hour, []time.Duration{-2 * time.Second, -6 * time.Second}, 6 * time.Second},
-		{"just came when the server stopped", 4 * time.Second, []time.Duration{time.Hour}, 2 * time.Second},
-		{"came later", -time.Second, []time.Duration{time.Hour}, 2 * time.Second},
+		{"played on", time.Hour, false, []time.Duration{5 * time.Second}, 5 * time.Second},
+		{"paused, mostly", time.Hour, false, []time.Duration{time.Second}, time.Second},
+		{"forged", time.Hour, false, []time.Duration{time.Hour}, 2*time.Second + bound},
+		{"forged twice", time.Hour, false, []time.Duration{time.Hour, time.Hour}, 2*time.Second + bound},
+		{"forged at the second", time.Hour, false, []time.Duration{time.Second, time.Hour}, 3 * time.Second},
+		{"told again, with more", time.Hour, false, []time.Duration{-2 * time.Second, -6 * time.Second}, 6 * time.Second},
+		{"told of by nobody else", time.Hour, true, []time.Duration{time.Hour}, 2*time.Second + bound},
+		{"just came", 4 * time.Second, false, []time.Duration{time.Hour}, 2*time.Second + 3*time.Second}, // the id says when to the second
+		{"just came, and was counted by media", 4 * time.Second, true, []time.Duration{time.Hour}, 2 * time.Second},
+		{"came at that moment", 0, false, []time.Duration{time.Hour}, 2 * time.Second},
+		{"came later", -time.Second, false, []time.Duration{time.Hour}, 2 * time.Second},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				v := newViewerThat(true)
+				v := newViewerThat(!s.free)
 				time.Sleep(max(0, s.age))
 				c, l := usage.New(usage.Config{}), &ledger{}
 				if s.age < 0 {
@@ -92,7 +96,11 @@ func TestFirstBeaconAfterARestart(t *testing.T) {
 					v = newViewerThat(true)
 				}
 				time.Sleep(3 * time.Second) // until the encoder is back
-				give(c, v, 0, 30)
+				parts, want := int64(30), amounts{beacon: s.want}
+				if s.free { // and is counted by media at once
+					parts, want = 6, amounts{media: 6 * part, beacon: s.want - 2*time.Second}
+				}
+				give(c, v, 0, parts)
 				time.Sleep(2 * time.Second)
 				for n, d := range s.played {
 					if d < 0 {
@@ -101,9 +109,41 @@ func TestFirstBeaconAfterARestart(t *testing.T) {
 						tell(c, session, v, int64(7+n), d)
 					}
 				}
-				// 6 parts are 2 s less 2 µs
-				expect(t, c, l, session, "told", amounts{beacon: s.want})
+				expect(t, c, l, session, "told", want)
 			})
+		})
+	}
+}
+
+// TestStopBeforeTheFirstBeacon: who promised beacons and came just before a stop
+// is counted by the next start, when its first beacon comes, and not by both.
+func TestStopBeforeTheFirstBeacon(t *testing.T) {
+	for after, want := range map[time.Duration]amounts{
+		4 * time.Second: {beacon: 5 * time.Second},
+		9 * time.Second: {media: 27 * part}, // a blocker, it seems; nothing comes later either
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			v, l := newViewerThat(true), &ledger{}
+			time.Sleep(2 * time.Second) // until the player has its first media
+			c := usage.New(usage.Config{})
+			for n := range int64(after / part) {
+				give(c, v, n, 1)
+				time.Sleep(part)
+			}
+			l.write(c.DrainAll())
+			c = usage.New(usage.Config{})
+			if want.beacon > 0 {
+				if !c.Awaits(v) {
+					t.Error("the first beacon is not waited for")
+				}
+				give(c, v, 100, 6)
+				time.Sleep(2 * time.Second)
+				tell(c, session, v, 1, want.beacon)
+			}
+			l.everybody(t, c)
+			if got := l.bySession(""); got != want || l.byViewer("", "") != want {
+				t.Errorf("stopped after %v: counted %+v, rows %+v, want %+v", after, got, l.byViewer("", ""), want)
+			}
 		})
 	}
 }

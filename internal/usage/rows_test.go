@@ -122,6 +122,7 @@ func TestRowsComeInPieces(t *testing.T) {
 		for range crowd {
 			give(c, newViewerThat(true), 0, 1)
 		}
+		time.Sleep(beaconEvery) // and no beacon came
 		ws, vs := c.DrainAll()
 		sum := time.Duration(0)
 		for _, w := range ws {

@@ -44,13 +44,14 @@ func (sh *shard) find(random uint64, sessionID string) *watch {
 
 // unheard is how much a viewer without a record may have played since its last
 // beacon to the counter before this one: what lies between two beacons. It is 0
-// for whoever came later, or so shortly before that no beacon was due yet, and
-// for whoever may have been told of already.
+// for whoever came later and for whoever may have been told of already. Before its
+// first beacon the counter before counted a viewer by media, unless it promised.
 func (sh *shard) unheard(c *Counter, id viewer.ID) time.Duration {
-	if c.start.Sub(id.IssuedAt()) < beaconEvery || sh.dropped || sh.watching[id.Random()] != nil {
+	age := c.start.Sub(id.IssuedAt()) - time.Second // at least: it was issued within that second
+	if age <= 0 || age < beaconEvery && !id.Beacons() || sh.dropped || sh.watching[id.Random()] != nil {
 		return 0
 	}
-	return beaconEvery
+	return min(age, beaconEvery)
 }
 
 // admit makes the record of a viewer's first evidence in a session.
@@ -84,15 +85,19 @@ func (sh *shard) seen(w *watch, now time.Duration) {
 	}
 }
 
-// leave notes that the viewer left: its row is due, and beacons that it promised
-// will not come.
+// leave notes that the viewer left: beacons that it promised will not come.
 func (sh *shard) leave(w *watch) {
+	w.lapsed = true
+	w.settle(w.last)
+	sh.depart(w)
+}
+
+// depart notes that the viewer is not there any more: its row is due.
+func (sh *shard) depart(w *watch) {
 	w.present = false
 	w.session.present.Add(-1)
 	sh.present.remove(&w.seat)
 	sh.gone.push(&w.seat)
-	w.lapsed = true
-	w.settle(w.last)
 	if w.queued != &sh.offered { // else the acknowledgement shows that it is due again
 		sh.queue(w, &sh.due)
 	}
@@ -186,12 +191,17 @@ func (sh *shard) sweep(c *Counter, now time.Duration) (again bool) {
 	return false
 }
 
-// leaveAll has everybody leave.
-func (sh *shard) leaveAll() {
+// leaveAll has everybody leave. Whose first beacon is still to come tells it to the
+// next start of the server.
+func (sh *shard) leaveAll(now time.Duration) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for w := sh.present.front(); w != nil; w = sh.present.front() {
-		sh.leave(w)
+		if w.id.Beacons() && !w.beacons && now-w.first < beaconEvery {
+			sh.depart(w)
+		} else {
+			sh.leave(w)
+		}
 	}
 }
 

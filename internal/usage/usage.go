@@ -230,7 +230,7 @@ func (c *Counter) DrainAll() ([]livestream.UsageWindow, []livestream.Viewing) {
 	now := c.now()
 	var rows []livestream.Viewing
 	for i := range c.shards {
-		c.shards[i].leaveAll()
+		c.shards[i].leaveAll(now)
 		rows = c.shards[i].drain(c, now, math.MaxInt, rows)
 	}
 	return c.windows(now, true), rows
