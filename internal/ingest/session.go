@@ -163,6 +163,8 @@ func (s *session) checkStart() {
 // unplayable says why nothing was playable although media came.
 func (s *session) unplayable(p *Publication) livestream.Reason {
 	switch {
+	case p.frames.Load() == 0 && p.condition.now().Media != "":
+		return livestream.HeadersOnly(mediaTimeout)
 	case p.frames.Load() == 0:
 		return livestream.Unparsable("audio or video arrived for 10 s without a usable H.264 or AAC sequence header before it")
 	case p.out.Progress().KeyframeSeen:

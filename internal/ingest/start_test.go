@@ -51,6 +51,23 @@ func TestNothingUsable(t *testing.T) {
 	})
 }
 
+// Sequence headers are messages with media in their name and none in them. That
+// they came and were understood must not be told as their absence.
+func TestSequenceHeadersAlone(t *testing.T) {
+	inBubble(t, func(h *harness) {
+		p := h.publish()
+		p.Arrived(48)
+		if err := p.WriteTrack(picture); err != nil {
+			t.Fatal(err)
+		}
+		<-p.Context().Done()
+		s := h.expect("with a sequence header and nothing behind it", "ERRORED NO_MEDIA")
+		if want := livestream.HeadersOnly(10 * time.Second); s.Reason != want {
+			h.Errorf("%v, want %v", s.Reason, want)
+		}
+	})
+}
+
 func TestMeeting(t *testing.T) {
 	inBubble(t, func(h *harness) {
 		meeting := livestream.NewUUID()

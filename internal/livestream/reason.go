@@ -66,6 +66,11 @@ func Silent(waited time.Duration) Reason {
 	return because(NoMedia, "no audio or video arrived within %s of the publish; start the encoder's output and check that it sends H.264 video or AAC audio", seconds(waited))
 }
 
+// HeadersOnly: the encoder said what it would send, and sent none of it.
+func HeadersOnly(waited time.Duration) Reason {
+	return because(NoMedia, "sequence headers arrived, but no picture or sound that belongs to them within %s; start the encoder's output and check that it sends without pauses", seconds(waited))
+}
+
 // TooLittle: a keyframe came, and after it not enough to fill a part.
 func TooLittle(waited time.Duration) Reason {
 	return because(NoMedia, "a keyframe arrived, but less than one part of media followed within %s; check that the encoder sends without pauses", seconds(waited))

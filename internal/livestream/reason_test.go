@@ -62,6 +62,7 @@ func TestSentences(t *testing.T) {
 	}{
 		{Reason{}, ""},
 		{Keyless(10 * time.Second), "NO_KEYFRAME: no keyframe arrived within 10 s of the first packet; set the encoder's Keyframe Interval to 2 s"},
+		{HeadersOnly(10 * time.Second), "NO_MEDIA: sequence headers arrived, but no picture or sound that belongs to them within 10 s; start the encoder's output and check that it sends without pauses"},
 		{Gone(1234 * time.Millisecond), "DISCONNECTED: the encoder's connection ended 1.23 s after the publish, before anything was playable; check the encoder's log and network"},
 		{NeverCame(30 * time.Minute), "NO_ENCODER: no encoder published within 30m0s of the start; start the livestream again and publish to its ingest server with its stream key"},
 		{TooMuch("120.0 Mbit/s", 64<<20, 6*time.Second), "BITRATE_TOO_HIGH: 120.0 Mbit/s fill the 64 MB that a livestream may hold with less than 6 s, three target durations; lower the encoder's bitrate or its keyframe interval"},
