@@ -35,7 +35,7 @@ func TestDeliveryFlags(t *testing.T) {
 			}
 		})
 	}
-	for _, text := range []string{"cdn.example.com", "ftp://x", "https://", "https://u:p@x", "https://x?a=b", "https://x#y", "https://x\n", "https://x\"y/", "https://x;y", "https://x,y"} {
+	for _, text := range []string{"cdn.example.com", "ftp://x", "https://", "https://u:p@x", "https://x?a=b", "https://x?", "https://x#", "https://x:65536", "https://x#y", "https://x\n", "https://x\"y/", "https://x;y", "https://x,y"} {
 		f := &serverFlags{MediaBaseURL: text}
 		if err := f.checkDelivery(); err == nil {
 			t.Errorf("%q is taken as %q", text, f.mediaBase())

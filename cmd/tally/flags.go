@@ -135,9 +135,6 @@ func (f *serverFlags) checkDelivery() error {
 	if err := checkURL("--media-base-url", f.MediaBaseURL, "https", "http"); err != nil {
 		return err
 	}
-	if strings.Contains(f.MediaBaseURL, "#") {
-		return cli.Usagef("--media-base-url %q must end before the #", f.MediaBaseURL)
-	}
 	if !plainHost.MatchString(f.mediaOrigin()) { // net/url lets more pass than playlists and policies can hold
 		return cli.Usagef("--media-base-url %q must have a host such as cdn.example.com", f.MediaBaseURL)
 	}
@@ -177,13 +174,17 @@ func (f *serverFlags) mediaBase() string {
 	return strings.TrimRight(u.String(), "/") // with its path escaped
 }
 
-// checkURL accepts "" and absolute URLs of one of the schemes, without query.
+// checkURL accepts "" and absolute URLs of one of the schemes, without query and
+// fragment: paths are put behind them.
 func checkURL(flag, value string, schemes ...string) error {
 	if value == "" {
 		return nil
 	}
+	if strings.ContainsAny(value, "?#") {
+		return cli.Usagef("%s %q must end before the ? or #", flag, value)
+	}
 	u, err := url.Parse(value)
-	if err == nil && u.Host != "" && u.RawQuery == "" && u.User == nil {
+	if err == nil && u.Host != "" && u.User == nil && portFits(u.Port()) {
 		for _, s := range schemes {
 			if u.Scheme == s {
 				return nil
@@ -191,6 +192,12 @@ func checkURL(flag, value string, schemes ...string) error {
 		}
 	}
 	return cli.Usagef("%s %q must be an address such as %s://live.example.com", flag, value, schemes[0])
+}
+
+// portFits reports whether a URL's port, if it has one, can be one.
+func portFits(port string) bool {
+	_, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil
 }
 
 // proxies parses --trusted-proxies: addresses or CIDR prefixes.
