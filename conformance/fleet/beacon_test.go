@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -91,6 +92,10 @@ func (v *viewer) post(body string) (reply, error) {
 		header: "Content-Type: text/plain;charset=UTF-8\r\n", body: []byte(body)})
 }
 
+// errEarly is the answer of a server that has just restarted and has seen nothing
+// of the viewer: the same is to be told again.
+var errEarly = errors.New("a beacon is too early")
+
 // postGood is post of a beacon that is well-formed.
 func (v *viewer) postGood(body string) error {
 	r, err := v.post(body)
@@ -100,7 +105,10 @@ func (v *viewer) postGood(body string) error {
 		}
 		r, err = v.post(body)
 	}
-	if err == nil && r.status != http.StatusNoContent {
+	switch {
+	case err == nil && v.tolerant && r.status == http.StatusServiceUnavailable:
+		err = errEarly
+	case err == nil && r.status != http.StatusNoContent:
 		err = fmt.Errorf("beacon %s: answered %d", body, r.status)
 	}
 	return err
@@ -110,7 +118,11 @@ func (v *viewer) postGood(body string) error {
 func ours(p *playhead) error {
 	p.seq++
 	fresh := (p.v.played - p.told).Truncate(time.Millisecond)
-	if err := p.v.postGood(fmt.Sprintf(`{"seq":%d,"played_ms":%d}`, p.seq, fresh.Milliseconds())); err != nil {
+	switch err := p.v.postGood(fmt.Sprintf(`{"seq":%d,"played_ms":%d}`, p.seq, fresh.Milliseconds())); {
+	case errors.Is(err, errEarly):
+		p.seq--
+		return nil
+	case err != nil:
 		return err
 	}
 	p.told += fresh
