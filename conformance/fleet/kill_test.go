@@ -17,8 +17,9 @@ func killScenarios() []scenario {
 		// The step that the kill falls into has no begin any more.
 		{name: "killed: shared", few: 2, many: 30, watch: throughGaps, tier: byPlaylist, loss: lost + 4*time.Second, caches: 1},
 		// What was played since the last beacon is told after the restart, once the
-		// server has seen media of the viewer.
-		{name: "killed: beacons", few: 2, many: 30, watch: tells(ours, steadily), tier: byBeacon, loss: lost},
+		// server has seen media of the viewer. Lost are beacons of the last second
+		// before the kill, each of which tells of two seconds.
+		{name: "killed: beacons", few: 2, many: 30, watch: tells(ours, steadily), tier: byBeacon, loss: 2 * lost},
 	}
 }
 
