@@ -89,7 +89,7 @@ func (r *reference) advance(t time.Time, said func(who int, a answer)) {
 		if fire == nil || at.After(t) {
 			break
 		}
-		r.now = at
+		r.now = later(at, r.now) // what was due while no process ran is due at boot
 		fire(said)
 	}
 	r.now = t

@@ -105,7 +105,8 @@ func (s *session) run(ctx context.Context) {
 func (s *session) nextTick() time.Duration {
 	wait := s.nextTimer()
 	if len(s.held) > 0 {
-		wait = min(wait, holdPoll) // media of the present publisher is looked for
+		// Media of the present publisher is looked for meanwhile.
+		wait = min(wait, holdPoll, max(time.Millisecond, holdLimit-time.Since(s.held[0].since)))
 		if s.pub != nil {
 			wait = min(wait, max(time.Millisecond, IntervalGap-s.pub.silence()))
 		}
