@@ -2,6 +2,7 @@ package playback
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -87,16 +88,36 @@ func (h *Handler) told(p path, reports beacon.Reports) error {
 	return nil
 }
 
-// maxTracks is how many viewers that send CMCD are remembered at least, and half
-// of how many at most: some 200 bytes each. Whoever is forgotten loses the time
-// between two reports.
+// maxTracks is how many viewers that send CMCD are remembered before it is looked
+// who of them is counted no more: some 200 bytes each. Where so many are counted,
+// it is looked when they are twice as many.
 const maxTracks = 1 << 15
 
-// tracks remembers how players stood that report in CMCD. The zero value is
-// empty.
+// tracks remembers how players stood that report in CMCD, of viewers that are
+// counted: nobody takes their place with ids, which cost nothing. The zero value
+// is empty.
 type tracks struct {
-	mu       sync.Mutex // guards everything below
-	now, old map[viewer.ID]*beacon.Track
+	mu   sync.Mutex // guards everything below
+	of   map[viewer.ID]*beacon.Track
+	kept int // of them, when it was last looked
+}
+
+// track returns the viewer's, begun at first; nil for one that is not counted.
+// The caller holds mu.
+func (t *tracks) track(counter *usage.Counter, id viewer.ID) *beacon.Track {
+	if track := t.of[id]; track != nil || !counter.Knows(id) {
+		return track
+	}
+	if t.of == nil {
+		t.of = map[viewer.ID]*beacon.Track{}
+	}
+	if len(t.of) >= max(maxTracks, 2*t.kept) {
+		maps.DeleteFunc(t.of, func(id viewer.ID, _ *beacon.Track) bool { return !counter.Knows(id) })
+		t.kept = len(t.of)
+	}
+	track := new(beacon.Track)
+	t.of[id] = track
+	return track
 }
 
 // told hands to usage what the moments of b's viewer say together, if they are
@@ -104,15 +125,9 @@ type tracks struct {
 func (t *tracks) told(counter *usage.Counter, b usage.Beacon, moments []beacon.Moment) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	track := t.now[b.Viewer]
+	track := t.track(counter, b.Viewer)
 	if track == nil {
-		if track = t.old[b.Viewer]; track == nil {
-			track = new(beacon.Track)
-		}
-		if t.now == nil || len(t.now) >= maxTracks {
-			t.old, t.now = t.now, map[viewer.ID]*beacon.Track{}
-		}
-		t.now[b.Viewer] = track
+		return
 	}
 	news := false
 	for _, m := range moments {

@@ -3,35 +3,61 @@ package playback
 import (
 	"encoding/binary"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"tally/internal/playback/beacon"
 	"tally/internal/usage"
 	"tally/internal/viewer"
 )
 
-// However many viewers report in CMCD, few are remembered; who goes on reporting
-// is among them.
-func TestTracksAreBounded(t *testing.T) {
-	var all tracks
-	counter := usage.New(usage.Config{})
-	report := func(n uint64, at int64) viewer.ID {
-		var id viewer.ID
-		binary.BigEndian.PutUint64(id[:], n)
-		all.told(counter, usage.Beacon{SessionID: "s", Viewer: id}, []beacon.Moment{{At: at, Seq: -1, Playhead: -1}})
-		return id
-	}
-	steady := report(0, 1)
-	first := all.now[steady]
-	for n := range uint64(3 * maxTracks) {
-		report(n+1, 1)
-		if n%1000 == 0 {
-			report(0, int64(n)+2)
+// Who is counted is remembered however many report; who is not, never: ids cost
+// nothing, and must not take what players told from the memory of them.
+func TestTracksAreThoseOfCountedViewers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all tracks
+		counter := usage.New(usage.Config{MaxViewers: 1 << 14})
+		idOf := func(n int) (id viewer.ID) {
+			binary.BigEndian.PutUint64(id[:], uint64(n))
+			return id
 		}
-		if len(all.now) > maxTracks || len(all.old) > maxTracks {
-			t.Fatalf("%d and %d are remembered after %d", len(all.now), len(all.old), n)
+		report := func(n int) {
+			at := time.Now().UnixMilli()
+			all.told(counter, usage.Beacon{SessionID: "s", Viewer: idOf(n)}, []beacon.Moment{{At: at, Seq: -1, Playhead: -1, Rate: 1, State: beacon.StatePlaying}})
 		}
-	}
-	if got := all.now[steady]; got != first && all.old[steady] != first {
-		t.Error("one that goes on reporting was forgotten")
-	}
+		ask := func(n int) {
+			counter.Asked(usage.Presence{SessionID: "s", Viewer: idOf(n), Target: 10 * time.Second})
+		}
+		strangers := func() {
+			for n := range 3 * maxTracks {
+				report(1<<32 + n)
+			}
+		}
+		strangers()
+		if len(all.of) != 0 {
+			t.Errorf("%d are remembered of whom nothing else is known", len(all.of))
+		}
+		ask(0)
+		report(0)
+		first := all.of[idOf(0)]
+		for batch := range 24 { // 96,000 come and leave, a minute after each other
+			for n := range 4000 {
+				ask(batch*4000 + n + 1)
+				report(batch*4000 + n + 1)
+			}
+			for range 6 {
+				time.Sleep(10 * time.Second)
+				ask(0)
+				counter.Ack(counter.Drain())
+			}
+			strangers()
+			report(0)
+			if len(all.of) > maxTracks {
+				t.Fatalf("%d are remembered after %d", len(all.of), (batch+1)*4000)
+			}
+		}
+		if all.of[idOf(0)] != first {
+			t.Error("one that goes on reporting was forgotten")
+		}
+	})
 }

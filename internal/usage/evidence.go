@@ -116,6 +116,15 @@ func (c *Counter) Awaits(id viewer.ID) bool {
 	return sh.unheard(c, id) > 0
 }
 
+// Knows reports whether there is evidence of the viewer, in whichever session,
+// that was not forgotten: whether it is held in memory.
+func (c *Counter) Knows(id viewer.ID) bool {
+	sh := c.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.watching[id.Random()] != nil
+}
+
 func (c *Counter) shard(id viewer.ID) *shard { return &c.shards[id.Random()%shardCount] }
 
 // record returns the viewer's record, making it at first; nil when there is no
