@@ -182,7 +182,7 @@ func (x *explorer) compare() {
 func (x *explorer) stored() point {
 	t := x.ref.now
 	if x.ref.conn != nil {
-		t = t.Add(-checkpointEvery - time.Millisecond)
+		t = t.Add(-501 * time.Millisecond)
 	}
 	return x.by(t)
 }
