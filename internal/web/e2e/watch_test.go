@@ -143,6 +143,15 @@ func controls(t *testing.T, p *servertest.Page) {
 	p.Await("a pause from elsewhere, which nobody ends", `video.paused && tally.player.paused && stage.classList.contains('clear')`, time.Second)
 	p.Eval(`void video.play()`, nil)
 	p.Await("the picture after a pause from elsewhere", playing+` && !tally.player.paused`, 5*time.Second)
+
+	// hls.js placed a new playlist before what was played, as it does after a kill of the server.
+	p.Eval(`{
+		const list = Object.getOwnPropertyDescriptor(Hls.prototype, 'latestLevelDetails').get, lost = window.lost = tally.player.hls
+		Object.defineProperty(lost, 'latestLevelDetails', { get: () => Object.create(list.call(lost), { edge: { value: 0 } }) })
+		lost.stopLoad()
+	}`, nil)
+	took := p.Await("another player, before the page gives up on the picture", `tally.player.hls && tally.player.hls !== lost && `+playing, 7*time.Second)
+	t.Logf("picture %v after the playlist was misplaced", took.Round(time.Millisecond))
 }
 
 func TestPhoneAndEmbed(t *testing.T) {

@@ -227,6 +227,14 @@
 			else this.play();
 		},
 
+		// astray: the playlist ends before where the picture stands. A server that was
+		// killed goes on with much higher numbers, which hls.js may place so; it would
+		// stand still until the broadcast has come that far again.
+		astray() {
+			const list = this.hls && this.hls.latestLevelDetails;
+			return !!list && list.edge < video.currentTime - 0.5;
+		},
+
 		watch() {
 			const t = now();
 			if (video.currentTime !== this.lastTime) {
@@ -244,7 +252,7 @@
 			}
 			if (news.state === 'live') {
 				if (!this.on && t >= this.againAt && !view.unsupported) this.begin();
-				else if (this.on && !this.paused && !this.blocked && t > this.giveUpAt) this.failed();
+				else if (this.on && !this.paused && !this.blocked && (t > this.giveUpAt || !moving && this.astray())) this.failed();
 			} else if (news.state === 'ended' && !moving && this.hls) {
 				this.hls.stopLoad(); // the last picture stays
 			}
