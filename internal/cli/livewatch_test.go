@@ -46,9 +46,6 @@ func onAirLook() *liveLook {
 // TestLiveScreens compares screens with what is kept of them, at the width of a
 // terminal and of a phone.
 func TestLiveScreens(t *testing.T) {
-	local := time.Local
-	time.Local = time.UTC
-	t.Cleanup(func() { time.Local = local })
 	reconnecting := onAirLook()
 	reconnecting.Session.Tally.Health = "reconnecting"
 	reconnecting.Session.Tally.LastMediaAt = ago(12 * time.Second)
@@ -193,9 +190,6 @@ func watchFeed(t *testing.T, s *stage) (*liveFeed, *liveLook) {
 // TestLiveLines: what is printed where nobody looks at a screen, from before the
 // first broadcast through an outage to a second session.
 func TestLiveLines(t *testing.T) {
-	local := time.Local
-	time.Local = time.UTC
-	t.Cleanup(func() { time.Local = local })
 	api := &stage{status: "IDLE"}
 	feed, look := watchFeed(t, api)
 	var out, objects strings.Builder

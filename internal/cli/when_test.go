@@ -3,20 +3,19 @@ package cli
 import (
 	"errors"
 	"net/url"
+	"os"
 	"testing"
 	"time"
 )
 
-// elsewhere is a zone in which local and UTC days differ.
-func elsewhere(t *testing.T) {
-	t.Helper()
-	before := time.Local
+// TestMain puts all tests into a zone in which local and UTC days differ, before
+// anything reads the time.
+func TestMain(m *testing.M) {
 	time.Local = time.FixedZone("CEST", 2*3600)
-	t.Cleanup(func() { time.Local = before })
+	os.Exit(m.Run())
 }
 
 func TestFuture(t *testing.T) {
-	elsewhere(t)
 	now := time.Date(2026, 8, 2, 12, 0, 0, 0, time.UTC)
 	for text, want := range map[string]string{
 		"30d": "2026-09-01T12:00:00Z", "2w": "2026-08-16T12:00:00Z", "90m": "2026-08-02T13:30:00Z",
@@ -34,7 +33,6 @@ func TestFuture(t *testing.T) {
 }
 
 func TestRange(t *testing.T) {
-	elsewhere(t)
 	now := time.Date(2026, 8, 2, 12, 0, 0, 0, time.UTC)
 	for _, c := range []struct{ from, to, start, end string }{
 		{"", "", "", ""},
@@ -56,7 +54,6 @@ func TestRange(t *testing.T) {
 }
 
 func TestWhenIsLocal(t *testing.T) {
-	elsewhere(t)
 	at := time.Date(2026, 8, 2, 23, 30, 0, 0, time.UTC)
 	if got := when(&at); got != "2026-08-03 01:30:00" {
 		t.Error(got)
