@@ -158,10 +158,13 @@ func (a audit) printIntervals(s *Streams) error {
 	}
 	s.Printf("\n")
 	var rows [][]string
-	for _, v := range a.Intervals[:min(len(a.Intervals), shownIntervals)] {
+	for i, v := range a.Intervals[:min(len(a.Intervals), shownIntervals)] {
 		length := exactly(v.Us)
-		if v.To == nil {
+		switch {
+		case v.To == nil && a.Open && i == a.Ingest.Intervals-1:
 			length = "open"
+		case v.To == nil:
+			length = "end not written"
 		}
 		rows = append(rows, []string{fmt.Sprintf("%d.%d", v.Epoch, v.Number), when(v.From), when(v.To), length})
 	}

@@ -125,7 +125,7 @@ type LivestreamEnableCmd struct {
 
 // Help implements kong.HelpProvider.
 func (LivestreamEnableCmd) Help() string {
-	return "Example:\n\n  tally livestream enable 5c1c2d3e-0000-4000-8000-000000000000"
+	return "Also ends the while for which the key is refused after a stop.\n\nExample:\n\n  tally livestream enable 5c1c2d3e-0000-4000-8000-000000000000"
 }
 
 // Run implements the command.

@@ -81,7 +81,7 @@ func (s *Streams) size() (columns, rows int) {
 // paint colours text, or does not.
 type paint bool
 
-var moodColors = [...]string{resting: "2", well: "32", waiting: "33", failed: "31"}
+var moodColors = [...]string{resting: "2", well: "32", warned: "33", waiting: "33", failed: "31"}
 
 func (p paint) in(m mood, text string) string { return p.with(moodColors[m], text) }
 func (p paint) bold(text string) string       { return p.with("1", text) }

@@ -17,11 +17,12 @@ type mood uint8
 const (
 	resting mood = iota // ○ nothing is on air
 	well                // ● on air, all is well
+	warned              // ● on air, and something is to be changed
 	waiting             // ◌ something is awaited
 	failed              // ✗ something went wrong
 )
 
-var moodSigns = [...]string{resting: "○", well: "●", waiting: "◌", failed: "✗"}
+var moodSigns = [...]string{resting: "○", well: "●", warned: "●", waiting: "◌", failed: "✗"}
 
 func (m mood) sign() string { return moodSigns[m] }
 
@@ -84,7 +85,7 @@ func (l *liveLook) onAir(now time.Time) (mood, string) {
 		return waiting, "reconnecting: no media" + since + "; ends" + until(v.Tally.Deadline, now) + " unless the encoder is back"
 	}
 	if len(v.Tally.Warnings) > 0 {
-		return well, "on air; the encoder should change something"
+		return warned, "on air; the encoder should change something"
 	}
 	return well, "on air, and well"
 }
@@ -200,6 +201,12 @@ func eventText(e transition) (what, detail string, m mood) {
 	}
 	switch e.Event {
 	case "publish":
+		switch e.From {
+		case "starting", "on air":
+			what = "encoder took over"
+		case "interrupted", "reconnecting":
+			what = "encoder is back"
+		}
 		detail = strings.TrimSpace(printable(e.Encoder) + " at " + printable(e.Remote))
 		m = well
 	case "playable", "warning-over":

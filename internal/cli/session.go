@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -83,18 +82,7 @@ func (SessionEventsCmd) Help() string {
 // Run implements the command.
 func (c *SessionEventsCmd) Run(ctx context.Context, s *Streams) error {
 	get := below(http.MethodGet, eventsPath(c.ID, c.Page), nil)
-	return answer(ctx, s, c.Common, get, func(events []transition, p Paging) error {
-		var rows [][]string
-		for _, e := range events {
-			to := e.To
-			if to == e.From && e.Event != "publish" {
-				to = "" // nothing moved
-			}
-			rows = append(rows, []string{when(e.At), e.Event, e.From, to, strconv.FormatInt(e.Epoch, 10), e.Remote, e.Encoder,
-				span(Seconds(math.Round(float64(e.IngestMs) / 1000))), byteCount(e.Bytes), keyframes(e.KeyframeMs), e.Detail})
-		}
-		return s.list("TIME|EVENT|FROM|TO|PUBLISH|ADDRESS|ENCODER|INGEST|BYTES|KEYFRAMES|DETAIL", rows, p, "none; what happened is kept for 90 days")
-	})
+	return answer(ctx, s, c.Common, get, s.printTimeline)
 }
 
 // eventsPath is a page of 100 of a session's timeline.

@@ -33,10 +33,15 @@ func (s *Streams) list(titles string, rows [][]string, p Paging, none string) er
 	if err := s.table(titles, rows); err != nil {
 		return err
 	}
+	s.rest(p)
+	return nil
+}
+
+// rest says what a page leaves out.
+func (s *Streams) rest(p Paging) {
 	if p.EndOffset > 0 && p.EndOffset-p.StartOffset+1 < p.TotalCount {
 		s.Printf("%d to %d of %d; --page shows others\n", p.StartOffset, p.EndOffset, p.TotalCount)
 	}
-	return nil
 }
 
 // field prints one line of an object: "  name   value".
