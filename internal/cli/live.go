@@ -26,8 +26,9 @@ func NewLiveLine(s *Streams) *LiveLine { return &LiveLine{s: s, inPlace: s.Termi
 // the last line, or when that is five seconds old.
 func (l *LiveLine) Update(state, text string) {
 	if l.inPlace {
-		fmt.Fprintf(l.s.Out, "\r%s\x1b[K", text)
-		l.shown = text
+		columns, _ := l.s.size()
+		l.shown = clipped(text, columns-1) // of a line that went on below, only that would be rewritten
+		fmt.Fprintf(l.s.Out, "\r%s\x1b[K", l.shown)
 		return
 	}
 	now := time.Now()

@@ -128,7 +128,7 @@ func livePage(now time.Time, l *liveLook, p paint, columns, rows int) []string {
 func (l *liveLook) figures(p paint, columns int) []string {
 	v := l.Session
 	if v == nil || v.Tally == nil {
-		return []string{liveField(p, columns, "watch", l.Livestream.WatchURL()), liveField(p, columns, "server", l.Livestream.IngestServer)}
+		return append(liveAddress(p, columns, "watch", l.Livestream.WatchURL()), liveAddress(p, columns, "server", l.Livestream.IngestServer)...)
 	}
 	t := v.Tally
 	stale := !l.Away.IsZero()
@@ -154,7 +154,7 @@ func (l *liveLook) figures(p paint, columns int) []string {
 		}
 		lines = append(lines, line)
 	}
-	lines = append(lines, liveField(p, columns, "watch", l.Livestream.WatchURL()))
+	lines = append(lines, liveAddress(p, columns, "watch", l.Livestream.WatchURL())...)
 	if stale {
 		for i := range lines {
 			lines[i] = p.faint(lines[i])
@@ -183,6 +183,19 @@ func withChart(figure, spark string, columns int) string {
 
 func liveField(p paint, columns int, name, value string) string {
 	return "  " + p.faint(pad(name, labelColumns)) + clipped(value, columns-2-labelColumns)
+}
+
+// liveAddress is a field that is of no use clipped: it goes on below.
+func liveAddress(p paint, columns int, name, value string) []string {
+	room := max(columns-2-labelColumns, 10)
+	var lines []string
+	for rest := []rune(printable(value)); ; name = "" {
+		n := min(room, len(rest))
+		lines = append(lines, liveField(p, columns, name, string(rest[:n])))
+		if rest = rest[n:]; len(rest) == 0 {
+			return lines
+		}
+	}
 }
 
 // advice is what the encoder should change, in full.

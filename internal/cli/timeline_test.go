@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -25,5 +26,17 @@ func TestTimeline(t *testing.T) {
 				t.Errorf("a line of %d columns where there are %d: %s", n, columns, line)
 			}
 		}
+	}
+}
+
+// TestLiveLineFits: a line that is longer than the terminal is wide would leave
+// what it wrapped behind at each update.
+func TestLiveLineFits(t *testing.T) {
+	t.Setenv("COLUMNS", "44")
+	var out bytes.Buffer
+	line := &LiveLine{s: &Streams{Out: &out}, inPlace: true}
+	line.Update("LIVE", "● LIVE 00:12 · ingest 12 s · 1 viewer · viewed 11 s")
+	if want := "\r● LIVE 00:12 · ingest 12 s · 1 viewer · vi…\x1b[K"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
 	}
 }
