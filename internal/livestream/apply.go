@@ -180,11 +180,11 @@ func (r Record) mayPublish(e Event) error {
 		return ErrDisabled
 	case e.At.Before(l.RefuseUntil):
 		if r.Session.Phase == Failed {
-			return ErrFailing
+			return Refusal{ErrFailing, l.RefuseUntil.Sub(e.At)}
 		}
-		return ErrDamped
+		return Refusal{ErrDamped, l.RefuseUntil.Sub(e.At)}
 	case e.At.Before(l.DefendUntil) && r.Session.Phase.Connected():
-		return ErrDefended
+		return Refusal{ErrDefended, l.DefendUntil.Sub(e.At)}
 	case l.MeetingID != "" && !r.Session.Phase.Open():
 		return ErrNotStarted
 	}

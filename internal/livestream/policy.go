@@ -85,3 +85,13 @@ func (l *Livestream) forgive() {
 	l.RefuseUntil, l.DefendUntil = time.Time{}, time.Time{}
 	l.Takeovers, l.Failures = Lately{}, Lately{}
 }
+
+// A Refusal is ErrDamped, ErrFailing or ErrDefended with the time for which a
+// publish is refused from now on.
+type Refusal struct {
+	Err error
+	For time.Duration
+}
+
+func (r Refusal) Error() string { return r.Err.Error() }
+func (r Refusal) Unwrap() error { return r.Err }

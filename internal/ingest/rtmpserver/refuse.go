@@ -2,13 +2,16 @@ package rtmpserver
 
 import (
 	"errors"
+	"fmt"
+	"strings"
+	"time"
 
 	"tally/internal/livestream"
 	"tally/internal/rtmp"
 )
 
 // refusals is the one table from errors to RTMP: the status code, and for the
-// person at the encoder what to change.
+// person at the encoder what to change; %s is how long a refusal lasts.
 var refusals = []struct {
 	err      error
 	code     string
@@ -18,9 +21,9 @@ var refusals = []struct {
 	{errLongKey, rtmp.PublishDenied, "the stream key is longer than any key is; copy the key alone into the encoder, without the server's address"},
 	{livestream.ErrNotFound, rtmp.PublishDenied, "no livestream has this stream key; copy the key again, without spaces"},
 	{livestream.ErrDisabled, rtmp.PublishDenied, "the livestream is disabled; enable it through the API, then start the encoder again"},
-	{livestream.ErrDamped, rtmp.PublishDenied, "the livestream was stopped a moment ago and refuses its key for a while (30 s unless set otherwise); start the encoder again then"},
-	{livestream.ErrFailing, rtmp.PublishDenied, "three publishes in a minute failed before anything could be played, so the key is refused for a while (30 s unless set otherwise); correct what err_message says, then start the encoder again"},
-	{livestream.ErrDefended, rtmp.PublishDenied, "encoders take this stream key from each other, so the one on air keeps it for a while (30 s unless set otherwise); stop the other one, or give it a livestream of its own"},
+	{livestream.ErrDamped, rtmp.PublishDenied, "the livestream was stopped a moment ago and refuses its key for a while (%s); enable it through the API to end that, or start the encoder again then"},
+	{livestream.ErrFailing, rtmp.PublishDenied, "three publishes in a minute failed before anything could be played, so the key is refused for a while (%s); correct what err_message says, then start the encoder again"},
+	{livestream.ErrDefended, rtmp.PublishDenied, "encoders take this stream key from each other, so the one on air keeps it for a while (%s); stop the other one, or give it a livestream of its own"},
 	{livestream.ErrNotStarted, rtmp.PublishDenied, "the meeting's livestream is not started; start it through the API, then start the encoder"},
 	{livestream.ErrBusy, rtmp.PublishBadName, "another encoder is publishing with this stream key; stop that one first"},
 	{errPublishing, rtmp.PublishBadName, "this connection is publishing already; open another one"},
@@ -36,9 +39,14 @@ var (
 // refusal returns the status for a publish that err refused, and whether the
 // table knows err.
 func refusal(err error) (rtmp.Status, bool) {
+	lasts := "30 s unless set otherwise"
+	if r, ok := errors.AsType[livestream.Refusal](err); ok {
+		lasts = fmt.Sprintf("another %d s", int64((r.For+time.Second-1)/time.Second))
+	}
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {
-			return rtmp.Status{Level: rtmp.LevelError, Code: r.code, Description: r.sentence}, true
+			sentence := strings.Replace(r.sentence, "%s", lasts, 1)
+			return rtmp.Status{Level: rtmp.LevelError, Code: r.code, Description: sentence}, true
 		}
 	}
 	return rtmp.Status{Level: rtmp.LevelError, Code: rtmp.PublishDenied,

@@ -157,12 +157,14 @@ func TestRefusals(t *testing.T) {
 	h := start(t, nil)
 	h.refuse = map[string]error{
 		"disabled": livestream.ErrDisabled, "damped": livestream.ErrDamped, "notstarted": livestream.ErrNotStarted,
-		"busy": livestream.ErrBusy, "stopping": livestream.ErrStopping, "broken": errors.New("disk on fire"),
+		"busy": livestream.ErrBusy, "stopping": livestream.ErrStopping,
+		"failing": livestream.Refusal{Err: livestream.ErrFailing, For: 12300 * time.Millisecond}, "broken": errors.New("disk on fire"),
 	}
 	tests := []struct{ path, code, says string }{
 		{"live/unknown", rtmp.PublishDenied, "copy the key again"},
 		{"live/disabled", rtmp.PublishDenied, "enable it"},
 		{"live/damped", rtmp.PublishDenied, "for a while"},
+		{"live/failing", rtmp.PublishDenied, "for a while (another 13 s)"},
 		{"live/notstarted", rtmp.PublishDenied, "start it through the API"},
 		{"live/busy", rtmp.PublishBadName, "another encoder"},
 		{"live/stopping", rtmp.PublishDenied, "stopping"},
