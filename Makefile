@@ -4,7 +4,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: run build test quick deps lint race conformance browser vuln bench walks crash fleet model fuzz fuzz-api
+.PHONY: run build test quick deps lint race units stories conformance browser vuln bench walks crash fleet model fuzz fuzz-api
 
 run: build
 	./bin/tally demo
@@ -12,9 +12,11 @@ run: build
 build:
 	$(BUILD) -o bin/tally ./cmd/tally
 
-# Everything, in the order in which a failure is cheapest. About ten minutes on
-# two cores the first time, most of it compiling.
-test: deps lint race conformance browser
+# Everything, in the order in which a failure is cheapest. About twelve minutes on
+# two cores.
+# The last two wait for real broadcasts most of the time, and so side by side.
+test: deps lint race
+	$(MAKE) -j2 --output-sync=target conformance browser
 
 # What to run while working: no tools beyond Go and ffmpeg.
 quick:
@@ -31,11 +33,21 @@ lint:
 	go vet -tags browser ./internal/web/...
 	go tool staticcheck -tags browser ./...
 
+race:
+	$(MAKE) -j2 --output-sync=target units stories
+
 # The official clients are large generated packages: -race would compile them a
 # second time and finds nothing in them. -p 2: some packages drive ffmpeg in real
 # time and must not starve each other.
-race:
-	CGO_ENABLED=1 go test -race -p 2 -timeout 10m $$(go list ./... | grep -v '/conformance')
+units:
+	CGO_ENABLED=1 go test -race -p 2 -timeout 10m $$(go list ./... | grep -v '/conformance\|/cmd/tally$$')
+
+# The stories of cmd/tally run hundreds of short processes, of which each takes
+# far longer to begin under -race: one of them and the fuzzer of the API, in which
+# the whole server is one process, stand for all there.
+stories:
+	go test -timeout 10m -skip TestAPIFuzz ./cmd/tally
+	CGO_ENABLED=1 go test -race -timeout 10m -run 'TestAPIFuzz|TestScripts/^story$$' ./cmd/tally
 
 # One package after the other: real broadcasts must not starve each other. Never
 # cached: the tests build the binary themselves, which the cache does not see.

@@ -109,6 +109,7 @@ var provocations = []provocation{
 
 // TestEveryErrMessage provokes each code through real parts, all at once.
 func TestEveryErrMessage(t *testing.T) {
+	t.Parallel()
 	var wg sync.WaitGroup
 	shared := newWorld(t, hls.Config{})
 	for _, p := range provocations {

@@ -20,6 +20,7 @@ import (
 // notice nothing; when it is taken over from, each sees one DISCONTINUITY and
 // goes on. The players check everything they fetch by the rules of HLS.
 func TestViewersOfTwoEncoders(t *testing.T) {
+	t.Parallel()
 	clip := loadClip(t)
 	var wg sync.WaitGroup
 	for _, c := range []struct {
