@@ -4,7 +4,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: run build test quick deps lint race units stories conformance browser vuln bench walks crash fleet model fuzz fuzz-api
+.PHONY: run build test quick deps lint race conformance browser vuln bench walks crash fleet model fuzz fuzz-api
 
 run: build
 	./bin/tally demo
@@ -33,21 +33,11 @@ lint:
 	go vet -tags browser ./internal/web/...
 	go tool staticcheck -tags browser ./...
 
-race:
-	$(MAKE) -j2 --output-sync=target units stories
-
 # The official clients are large generated packages: -race would compile them a
 # second time and finds nothing in them. -p 2: some packages drive ffmpeg in real
 # time and must not starve each other.
-units:
-	CGO_ENABLED=1 go test -race -p 2 -timeout 10m $$(go list ./... | grep -v '/conformance\|/cmd/tally$$')
-
-# The stories of cmd/tally run hundreds of short processes, of which each takes
-# far longer to begin under -race: one of them and the fuzzer of the API, in which
-# the whole server is one process, stand for all there.
-stories:
-	go test -timeout 10m -skip TestAPIFuzz ./cmd/tally
-	CGO_ENABLED=1 go test -race -timeout 10m -run 'TestAPIFuzz|TestScripts/^story$$' ./cmd/tally
+race:
+	CGO_ENABLED=1 go test -race -p 2 -timeout 10m $$(go list ./... | grep -v '/conformance')
 
 # One package after the other: real broadcasts must not starve each other. Never
 # cached: the tests build the binary themselves, which the cache does not see.

@@ -113,10 +113,10 @@ func freeze(b *servertest.Broadcast, e *servertest.Encoder, watch *stopwatch) {
 	e.Freeze()
 	began := time.Now()
 	clock("frozen: starving", func(_ servertest.Livestream, s servertest.Session) bool { return s.Health() == "starving" })
-	time.Sleep(time.Until(began.Add(4 * time.Second)))
+	time.Sleep(time.Until(began.Add(4 * time.Second))) // for so long it is frozen
 	e.Thaw()
 	clock("thawed in time", func(_ servertest.Livestream, s servertest.Session) bool { return s.Health() == "ok" })
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // and on air again
 	e.Freeze()
 	clock("frozen: RECONNECTING", func(l servertest.Livestream, s servertest.Session) bool {
 		return l.Status == "LIVE" && s.Code() == "RECONNECTING"

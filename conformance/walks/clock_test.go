@@ -44,7 +44,7 @@ func TestClockStep(t *testing.T) {
 		t.Errorf("the window is %v, want a minute", window)
 	}
 	step(-2 * time.Hour)
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // in which a timer would fire that follows the wall clock
 	if got := w.Status(); got != "LIVE RECONNECTING" {
 		t.Errorf("after the step back: %q", got)
 	}

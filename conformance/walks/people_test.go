@@ -73,7 +73,7 @@ func stoppedWhileInvoked(t *testing.T, p *place) {
 		status, _ := p.Get("/hls/" + w.PlaybackID + "/index.m3u8")
 		asked <- status
 	}()
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // it waits
 	_, s, _ := w.Active()
 	began := time.Now()
 	w.Do("stop")

@@ -27,7 +27,7 @@ func TestServerKilledInsideTheWindow(t *testing.T) {
 	w.Await("LIVE RECONNECTING", time.Second)
 	w.shows("reconnecting", 5*time.Second)
 	_, before, _ := w.Active()
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // of the window, while the picture is held
 	listed := w.listed()
 
 	w.Kill()
@@ -46,7 +46,7 @@ func TestServerKilledInsideTheWindow(t *testing.T) {
 	if got := w.State(); got != "reconnecting" {
 		t.Errorf("the page is told %q right after the restart", got)
 	}
-	time.Sleep(2 * time.Second)
+	time.Sleep(2 * time.Second) // until the encoder is back
 	w.resumes(v, before, listed)
 	w.told([]servertest.Session{s}, "LIVE", "reconnecting RECONNECTING", "ok", "OFFLINE")
 	w.events(s.ID, "publish", "playable", "lose", "boot", "publish", "stop")
@@ -70,7 +70,7 @@ func TestServerStoppedAndStarted(t *testing.T) {
 	if err := e.Lost(time.Second); err == nil {
 		t.Error("the encoder was not told that the server stops")
 	}
-	time.Sleep(5 * time.Second)
+	time.Sleep(5 * time.Second) // the update takes its time
 	w.Restart()
 	_, s, _ := w.Active()
 	if s.ID != before.ID || s.Tally.IngestMs < before.Tally.IngestMs || w.Status() != "LIVE RECONNECTING" {
