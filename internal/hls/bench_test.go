@@ -20,7 +20,7 @@ func live(b testing.TB) (*hls.Registry, *hls.Packager, *endless) {
 	p := r.Open(run(2))
 	p.Begin(1)
 	p.Mark(farAhead, farAhead)
-	p.Expect(1, true, true)
+	p.Expect(1, media.First(true, true))
 	e := newEndless(b, p)
 	for range 20 {
 		e.second()

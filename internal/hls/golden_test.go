@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tally/internal/hls"
+	"tally/internal/media"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -42,7 +43,7 @@ func TestGoldenPlaylists(t *testing.T) {
 		src := av
 		src.gop, src.length = 60, 350*time.Millisecond
 		s.begin(1)
-		s.p.Expect(1, true, true)
+		s.p.Expect(1, media.First(true, true))
 		s.send(1, src.items(t))
 		golden(t, "first.m3u8", current(false))
 
@@ -68,7 +69,7 @@ func TestGoldenPlaylists(t *testing.T) {
 	onStage(t, hls.Config{}, run(4), func(s *stage) {
 		src := synth{noVideo: true, rate: 44100, length: 5 * time.Second}
 		s.begin(1)
-		s.p.Expect(1, false, true)
+		s.p.Expect(1, media.First(false, true))
 		s.send(1, src.items(t))
 		golden(t, "audio.m3u8", s.v.window.Current().Playlist(false, false).Data)
 		golden(t, "audio-multivariant.m3u8", s.v.window.Current().AppendMultivariant(nil, "run/viewer/index.m3u8"))
@@ -99,7 +100,7 @@ func TestSharedPlaylistsKeepEveryRule(t *testing.T) {
 			src := av
 			src.length = 24 * time.Second
 			s.begin(1)
-			s.p.Expect(1, true, true)
+			s.p.Expect(1, media.First(true, true))
 			s.send(1, src.items(t))
 			s.p.Lost(1)
 			time.Sleep(5 * time.Second)

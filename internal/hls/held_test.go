@@ -77,7 +77,7 @@ func TestHeldPicture(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, %s, %v", kind, way, gap), func(t *testing.T) {
 					onStage(t, hls.Config{Window: 2 * time.Minute}, run(2), func(s *stage) {
 						s.begin(1)
-						s.p.Expect(1, !src.noVideo, src.rate > 0)
+						s.p.Expect(1, media.First(!src.noVideo, src.rate > 0))
 						s.send(1, src.items(t))
 						before, stopped := s.p.Progress(), time.Now()
 						epoch := away(s, gap)
@@ -387,7 +387,7 @@ func TestHeldProperty(t *testing.T) {
 				if !connected {
 					epoch++
 					p.Begin(epoch)
-					p.Expect(epoch, !src.noVideo, src.rate > 0)
+					p.Expect(epoch, media.First(!src.noVideo, src.rate > 0))
 					connected, lengths = true, 0
 				}
 				src.start = lengths
@@ -437,7 +437,7 @@ func TestHeldUntilMediaIsComplete(t *testing.T) {
 		s.p.Lost(1)
 		s.wait(4 * time.Second)
 		s.begin(2)
-		s.p.Expect(2, true, true)
+		s.p.Expect(2, media.First(true, true))
 		s.wait(4 * time.Second)
 		other := av
 		other.config = avc1080p

@@ -2,6 +2,7 @@ package hls
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"tally/internal/media"
@@ -30,8 +31,9 @@ type queued struct {
 
 func (in *intake) reset() { *in = intake{} }
 
-func (in *intake) expect(video, audio bool) {
-	in.announced, in.video, in.audio = video || audio, video, audio
+func (in *intake) expect(ids []media.TrackID) {
+	in.announced = len(ids) > 0
+	in.video, in.audio = slices.Contains(ids, media.VideoTrack), slices.Contains(ids, media.AudioTrack)
 }
 
 // track returns the configuration of a track, or nil.

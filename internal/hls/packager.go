@@ -40,10 +40,10 @@ func (p *Packager) Begin(epoch int64) {
 }
 
 // Expect says which tracks the encoder announced.
-func (p *Packager) Expect(epoch int64, video, audio bool) {
+func (p *Packager) Expect(epoch int64, ids []media.TrackID) {
 	defer p.s.mu.Unlock()
 	if p.writes(epoch) {
-		p.s.intake.expect(video, audio)
+		p.s.intake.expect(ids)
 	}
 }
 

@@ -62,7 +62,7 @@ func publish(rt *rapid.T, t *testing.T, s synth, target int) *viewer {
 	v := newViewer(rt, r.Stream("play").Window(), hlscheck.Options{})
 	p.Begin(1)
 	p.Mark(farAhead, farAhead)
-	p.Expect(1, !s.noVideo, s.rate > 0)
+	p.Expect(1, media.First(!s.noVideo, s.rate > 0))
 	for _, it := range s.items(t) {
 		if err := write(p, 1, it); err != nil {
 			rt.Fatal(err)
@@ -111,7 +111,7 @@ func (m *mess) begin() {
 	m.epoch++
 	m.p.Begin(m.epoch)
 	if rapid.Bool().Draw(m.rt, "announced") {
-		m.p.Expect(m.epoch, rapid.Bool().Draw(m.rt, "with video"), rapid.Bool().Draw(m.rt, "with audio"))
+		m.p.Expect(m.epoch, media.First(rapid.Bool().Draw(m.rt, "with video"), rapid.Bool().Draw(m.rt, "with audio")))
 	}
 	if rapid.IntRange(0, 3).Draw(m.rt, "tracks at once") > 0 {
 		m.track(m.video[0])

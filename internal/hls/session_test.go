@@ -82,7 +82,7 @@ func TestFirstPartMakesItPlayable(t *testing.T) {
 	onStage(t, hls.Config{}, run(2), func(s *stage) {
 		s.wantStage(livestream.StageWaiting)
 		s.begin(1)
-		s.p.Expect(1, true, true)
+		s.p.Expect(1, media.First(true, true))
 		if _, err := s.v.window.Wait(s.t.Context(), hls.Position{MSN: 1, Part: 0}); !errors.Is(err, hls.ErrStarting) {
 			t.Errorf("waiting before anything is listed: %v", err)
 		}
@@ -134,7 +134,7 @@ func TestTrackWait(t *testing.T) {
 			onStage(t, hls.Config{}, run(2), func(s *stage) {
 				s.begin(1)
 				if c.expect {
-					s.p.Expect(1, c.video, c.audio)
+					s.p.Expect(1, media.First(c.video, c.audio))
 				}
 				src := av
 				if !c.hasAudio {
@@ -306,7 +306,7 @@ func TestPause(t *testing.T) {
 			src := av
 			src.rate, src.length = 0, 2900*time.Millisecond
 			s.begin(1)
-			s.p.Expect(1, true, false)
+			s.p.Expect(1, media.First(true, false))
 			s.send(1, src.items(t))
 			next := src
 			next.start = src.length + c.pause
@@ -411,7 +411,7 @@ func TestBitrateTooHigh(t *testing.T) {
 		p := r.Open(run(2))
 		p.Begin(1)
 		p.Mark(farAhead, farAhead)
-		p.Expect(1, true, true)
+		p.Expect(1, media.First(true, true))
 		src := av
 		src.bytes, src.length = 10000, time.Minute // 2.6 Mbit/s: 6 s are 2 MB
 		var err error
@@ -449,7 +449,7 @@ func TestByteCapShortensTheList(t *testing.T) {
 func TestStandingClock(t *testing.T) {
 	onStage(t, hls.Config{RingBytes: 8 << 20}, run(2), func(s *stage) {
 		s.begin(1)
-		s.p.Expect(1, true, false)
+		s.p.Expect(1, media.First(true, false))
 		if err := s.p.WriteTrack(1, av.tracks(t)[0]); err != nil {
 			t.Fatal(err)
 		}

@@ -50,7 +50,7 @@ func TestStopEndsAtOnce(t *testing.T) {
 		s.begin(1)
 		src := av
 		src.rate = 0
-		s.p.Expect(1, true, false)
+		s.p.Expect(1, media.First(true, false))
 		s.send(1, src.items(t))
 		waiting := make(chan error)
 		go func() {

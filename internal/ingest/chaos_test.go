@@ -220,7 +220,7 @@ func (c *chaos) publisher(who int) {
 	}
 	c.accepted(p)
 	if c.real {
-		p.Expect(true, false)
+		p.Expect(media.First(true, false))
 		p.WriteTrack(chaosTrack)
 	}
 	dts, keys := int64(0), c.draw(5) > 0

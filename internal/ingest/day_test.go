@@ -104,7 +104,7 @@ func (d *day) publish() {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	p.Expect(true, false)
+	p.Expect(media.First(true, false))
 	track := chaosTrack
 	track.FrameRate = 1 / 1.5
 	if err := p.WriteTrack(track); err != nil {

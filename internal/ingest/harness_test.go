@@ -32,7 +32,7 @@ type outcome struct {
 }
 
 func (o *outcome) Begin(epoch int64)                           { o.mu.Lock(); defer o.mu.Unlock(); o.epoch = epoch }
-func (o *outcome) Expect(int64, bool, bool)                    {}
+func (o *outcome) Expect(int64, []media.TrackID)                    {}
 func (o *outcome) WriteTrack(epoch int64, _ media.Track) error { return o.check(epoch) }
 func (o *outcome) check(epoch int64) error {
 	o.mu.Lock()

@@ -24,7 +24,7 @@ type Output interface {
 	Begin(epoch int64)
 	// Expect says which tracks the encoder announced (onMetaData). Without it
 	// the output waits up to 1 s of arrival time for a second track.
-	Expect(epoch int64, video, audio bool)
+	Expect(epoch int64, ids []media.TrackID)
 	// WriteTrack gives a track's configuration, at first or when it changed.
 	WriteTrack(epoch int64, t media.Track) error
 	// WriteFrame gives the next frame. An error other than ErrStale means that

@@ -82,9 +82,9 @@ func (p *Publication) lastArrival() time.Time {
 func (p *Publication) arrival() time.Duration { return time.Duration(p.last.Load()) }
 
 // Expect passes on which tracks onMetaData announced.
-func (p *Publication) Expect(video, audio bool) {
-	p.condition.watch.Expect(video, audio)
-	p.out.Expect(p.epoch, video, audio)
+func (p *Publication) Expect(ids []media.TrackID) {
+	p.condition.watch.Expect(ids)
+	p.out.Expect(p.epoch, ids)
 }
 
 // WriteTrack passes on a track's configuration, at first or when it changed.

@@ -288,7 +288,7 @@ func (h *harness) playlist(run string) *hls.Snapshot {
 // keyframe each second.
 func (p *Publication) sendPictures(h *harness, d time.Duration) {
 	h.Helper()
-	p.Expect(true, false)
+	p.Expect(media.First(true, false))
 	track := chaosTrack
 	track.FrameRate = 10
 	if err := p.WriteTrack(track); err != nil {

@@ -4,14 +4,27 @@
 // because both the ingest side and the packager read them.
 package media
 
-// A TrackID names one elementary stream inside a publication. Video is 1 and
-// audio is 2 while a publication carries one of each.
-type TrackID uint8
+// A TrackID names one elementary stream inside a publication: odd ids are video,
+// even ones audio. While a publication carries one of each they are 1 and 2;
+// [VideoID] and [AudioID] number further ones as Enhanced RTMP does.
+type TrackID uint16
 
 const (
 	VideoTrack TrackID = 1
 	AudioTrack TrackID = 2
 )
+
+// VideoID is the track of Enhanced RTMP's videoTrackId n; 0 is VideoTrack.
+func VideoID(n uint8) TrackID { return 2*TrackID(n) + VideoTrack }
+
+// AudioID is the track of Enhanced RTMP's audioTrackId n; 0 is AudioTrack.
+func AudioID(n uint8) TrackID { return 2*TrackID(n) + AudioTrack }
+
+// Video reports whether the track carries pictures.
+func (id TrackID) Video() bool { return id%2 == 1 }
+
+// Index is the number that [VideoID] or [AudioID] was given.
+func (id TrackID) Index() uint8 { return uint8((id - 1) / 2) }
 
 // A Codec is an elementary stream format Tally can package.
 type Codec uint8
@@ -20,6 +33,11 @@ const (
 	CodecNone Codec = iota
 	H264            // ITU-T H.264, length-prefixed NAL units (ISO/IEC 14496-15)
 	AAC             // ISO/IEC 14496-3 raw access units, no ADTS header
+	HEVC            // ITU-T H.265, length-prefixed NAL units (ISO/IEC 14496-15)
+	AV1             // temporal units of OBUs, without temporal delimiters (AV1 ISOBMFF binding)
+	VP9             // superframes (VP9 ISOBMFF binding)
+	Opus            // RFC 6716 packets
+	FLAC            // RFC 9639 frames
 )
 
 // String gives the codec's usual name, for people.
@@ -29,12 +47,22 @@ func (c Codec) String() string {
 		return "H.264"
 	case AAC:
 		return "AAC"
+	case HEVC:
+		return "HEVC"
+	case AV1:
+		return "AV1"
+	case VP9:
+		return "VP9"
+	case Opus:
+		return "Opus"
+	case FLAC:
+		return "FLAC"
 	}
 	return "none"
 }
 
 // Video reports whether c carries pictures.
-func (c Codec) Video() bool { return c == H264 }
+func (c Codec) Video() bool { return c == H264 || c == HEVC || c == AV1 || c == VP9 }
 
 // VideoTimescale is the timescale of every video track: the 90 kHz clock of
 // MPEG systems, in which the usual frame rates are whole ticks.
@@ -45,12 +73,24 @@ type Track struct {
 	ID        TrackID
 	Codec     Codec
 	Timescale uint32 // ticks per second: VideoTimescale, or the audio sample rate
-	Config    []byte // H264: AVCDecoderConfigurationRecord; AAC: AudioSpecificConfig
+	// Config is the codec's own configuration. H264: AVCDecoderConfigurationRecord;
+	// HEVC: HEVCDecoderConfigurationRecord; AV1: AV1CodecConfigurationRecord; VP9:
+	// VPCodecConfigurationRecord without the full box header; AAC:
+	// AudioSpecificConfig; Opus: the identification header (RFC 7845 section 5.1)
+	// from its version on; FLAC: the STREAMINFO block's 34 bytes.
+	Config []byte
+
+	// FrameSamples is how many ticks each audio frame lasts; 0 for video, and
+	// where frames differ.
+	FrameSamples int64
 
 	Width, Height int     // pixels after cropping; 0 for audio
 	FrameRate     float64 // frames per second as the stream announces it; 0 when it does not
 	Channels      int     // 0 for video
 	CodecString   string  // RFC 6381, for example avc1.64001f or mp4a.40.2
+
+	Language string // BCP 47 as the encoder said it; "" when it did not
+	Name     string // for people, as the encoder said it; ""
 }
 
 // A Frame is one coded picture or one audio access unit, in decode order.
@@ -61,7 +101,7 @@ type Frame struct {
 	DTS     int64  // ticks of Track.Timescale since the publication began
 	PTS     int64  // ticks; DTS plus composition offset, equal to DTS for audio
 	Key     bool   // decoding may start here; true for every audio frame
-	Payload []byte // H264: length-prefixed NAL units (4-byte lengths); AAC: one raw access unit
+	Payload []byte // as Codec says; NAL units have 4-byte lengths
 	// Discontinuity: the encoder's clock jumped before this frame, so that DTS
 	// does not follow from the frame before it.
 	Discontinuity bool
@@ -78,3 +118,15 @@ const (
 	StampFrozen       // the same as before, for so long that arrival counts instead
 	StampFar          // PTS too far from DTS to be true; taken as equal
 )
+
+// First is the first track of each kind that is meant, video first.
+func First(video, audio bool) []TrackID {
+	var ids []TrackID
+	if video {
+		ids = append(ids, VideoTrack)
+	}
+	if audio {
+		ids = append(ids, AudioTrack)
+	}
+	return ids
+}

@@ -126,7 +126,7 @@ func (w *world) connect() {
 	w.epoch++
 	w.frames = 0
 	w.packager.Begin(w.epoch)
-	w.packager.Expect(w.epoch, true, false)
+	w.packager.Expect(w.epoch, media.First(true, false))
 	config, _ := hex.DecodeString(avcC)
 	track, err := media.H264Track(config)
 	if err != nil {

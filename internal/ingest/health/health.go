@@ -92,8 +92,10 @@ type News struct {
 }
 
 // Expect takes what onMetaData announced.
-func (w *Watcher) Expect(video, audio bool) {
-	w.announced.video, w.announced.audio = w.announced.video || video, w.announced.audio || audio
+func (w *Watcher) Expect(ids []media.TrackID) {
+	for _, id := range ids {
+		w.announced.video, w.announced.audio = w.announced.video || id.Video(), w.announced.audio || !id.Video()
+	}
 }
 
 // PartTarget says how long a part is, against which latency is measured.

@@ -46,7 +46,7 @@ func (e encoder) run(seed uint64, length float64, each func(s float64, w *Watche
 	if gop == 0 {
 		gop = 2
 	}
-	w.Expect(e.video, e.announced)
+	w.Expect(media.First(e.video, e.announced))
 	type packet struct {
 		s float64
 		f media.Frame

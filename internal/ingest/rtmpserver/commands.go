@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"tally/internal/media"
 	"tally/internal/rtmp"
 	"tally/internal/rtmp/amf0"
 	"tally/internal/rtmp/chunk"
@@ -132,7 +133,7 @@ func (c *conn) data(m chunk.Message) {
 	video := announced(values[0], "videocodecid", "width")
 	audio := announced(values[0], "audiocodecid", "audiosamplerate")
 	if video || audio {
-		c.pub.Expect(video, audio)
+		c.pub.Expect(media.First(video, audio))
 	}
 }
 

@@ -42,7 +42,7 @@ type recording struct {
 
 	mu       sync.Mutex
 	arrived  int
-	expect   []bool
+	expect   []media.TrackID
 	tracks   []media.Track
 	frames   []media.Frame
 	end      string // "unpublish", "lose", "fail"
@@ -91,10 +91,10 @@ func (p *recording) Arrived(n int) {
 	p.arrived++
 }
 
-func (p *recording) Expect(video, audio bool) {
+func (p *recording) Expect(ids []media.TrackID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.expect = []bool{video, audio}
+	p.expect = ids
 }
 
 func (p *recording) WriteTrack(t media.Track) error {

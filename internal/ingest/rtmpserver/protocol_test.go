@@ -189,7 +189,7 @@ func TestOBS(t *testing.T) {
 		t.Errorf("%d video frames, want 50", n)
 	}
 	checkAudio(t, p.track(media.AudioTrack))
-	if p.expect == nil || !p.expect[0] || !p.expect[1] {
+	if !slices.Equal(p.expect, []media.TrackID{media.VideoTrack, media.AudioTrack}) {
 		t.Errorf("expected tracks: %v", p.expect)
 	}
 	if h.requests[0].Encoder != "FMLE/3.0 (compatible; FMSc/1.0)" {

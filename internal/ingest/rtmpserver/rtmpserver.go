@@ -42,7 +42,7 @@ const DefaultMaxWaiting = 1000
 type Publication interface {
 	Context() context.Context
 	Arrived(sizeBytes int)
-	Expect(video, audio bool)
+	Expect(ids []media.TrackID)
 	WriteTrack(t media.Track) error
 	WriteFrame(f media.Frame) error
 	Unpublish()
