@@ -27,7 +27,7 @@ var aacChannels = [16]int{1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 8, 11: 7, 12: 8
 // RTMP's AAC sequence header carries it.
 //
 // The track's Timescale is the core coder's sample rate, in which an access
-// unit is [AACFrameSamples] ticks long whether or not the decoder doubles the
+// unit is FrameSamples ticks long whether or not the decoder doubles the
 // rate. HE-AAC is named in CodecString when it is signalled explicitly, in
 // either of the two ways; implicit signalling is AAC LC by its configuration,
 // and decoders find the rest in the access units.
@@ -36,14 +36,19 @@ func AACTrack(asc []byte) (Track, error) {
 	if err != nil {
 		return Track{}, fmt.Errorf("AAC configuration of %d bytes: %w", len(asc), err)
 	}
-	return Track{
-		ID:          AudioTrack,
-		Codec:       AAC,
-		Timescale:   c.rate,
-		Config:      slices.Clone(asc),
-		Channels:    c.channels,
-		CodecString: fmt.Sprintf("mp4a.40.%d", c.named), // RFC 6381 section 3.3
-	}, nil
+	t := Track{
+		ID:           AudioTrack,
+		Codec:        AAC,
+		Timescale:    c.rate,
+		Config:       slices.Clone(asc),
+		FrameSamples: 1024,
+		Channels:     c.channels,
+		CodecString:  fmt.Sprintf("mp4a.40.%d", c.named), // RFC 6381 section 3.3
+	}
+	if c.short {
+		t.FrameSamples = 960
+	}
+	return t, nil
 }
 
 // AACFrameSamples is how many samples of the core coder's rate one access unit

@@ -314,3 +314,18 @@ func unescape(b []byte) []byte {
 	}
 	return out
 }
+
+// h264Key reports whether a frame holds an IDR picture.
+func h264Key(frame []byte) bool {
+	for len(frame) > 4 {
+		n := int(binary.BigEndian.Uint32(frame))
+		if frame = frame[4:]; n <= 0 || n > len(frame) {
+			return false
+		}
+		if kind := frame[0] & 31; kind >= 1 && kind <= 5 { // the first slice tells
+			return kind == 5
+		}
+		frame = frame[n:]
+	}
+	return false
+}

@@ -86,12 +86,33 @@ type Track struct {
 
 	Width, Height int     // pixels after cropping; 0 for audio
 	FrameRate     float64 // frames per second as the stream announces it; 0 when it does not
+	Color         Color   // as the stream announces it
+	Aspect        Aspect  // shape of a pixel
 	Channels      int     // 0 for video
 	CodecString   string  // RFC 6381, for example avc1.64001f or mp4a.40.2
 
 	Language string // BCP 47 as the encoder said it; "" when it did not
 	Name     string // for people, as the encoder said it; ""
 }
+
+// Color is how samples become colours, in the numbers of ISO/IEC 23091-2. The
+// zero value and 2 mean that it is not said.
+type Color struct {
+	Primaries, Transfer, Matrix uint8
+	Full                        bool // samples have the full range
+}
+
+// bt709 is what players take for granted.
+var bt709 = Color{Primaries: 1, Transfer: 1, Matrix: 1}
+
+// Known reports whether anything but the range is said.
+func (c Color) Known() bool {
+	said := func(v uint8) bool { return v != 0 && v != 2 }
+	return said(c.Primaries) || said(c.Transfer) || said(c.Matrix)
+}
+
+// Aspect is the width of a pixel by its height; zero: square, or not said.
+type Aspect struct{ Width, Height uint32 }
 
 // A Frame is one coded picture or one audio access unit, in decode order.
 //
