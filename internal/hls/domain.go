@@ -22,6 +22,7 @@ const jumpTogether = 3 * time.Second
 func (s *Stream) begin(epoch int64) {
 	s.interrupt()
 	s.intake.reset()
+	s.cues.forget()
 	s.epoch, s.gone, s.fresh, s.jumper = epoch, false, false, 0
 	s.ring.begins(epoch)
 }
@@ -260,6 +261,7 @@ func (s *Stream) startDomain(first *queued) error {
 		c.setAudio(tracks[1], first.frame.DTS)
 	}
 	s.cut, s.domainFrom = c, first.at
+	s.placeWaiting()
 	s.arrived = time.Since(s.registry.began)
 	return nil
 }

@@ -68,6 +68,22 @@ func (p *Packager) WriteFrame(epoch int64, f media.Frame) error {
 	return p.s.writeFrame(f)
 }
 
+// WriteCue gives a cue. Its date range is listed with the next part, or when the
+// media that it belongs to begins; where it was put is told as far as it is
+// known. Errors: ErrStale; livestream.ErrNotActive for a cue of Now while nothing
+// is playable; ErrCue.
+func (p *Packager) WriteCue(epoch int64, c media.Cue) (media.Mark, error) {
+	defer p.s.mu.Unlock()
+	if c.Now {
+		if !p.lock() {
+			return media.Mark{}, livestream.ErrStale
+		}
+	} else if !p.writes(epoch) {
+		return media.Mark{}, livestream.ErrStale
+	}
+	return p.s.writeCue(c)
+}
+
 // Lost says that the publisher is gone while the session stays open: what is
 // pending becomes playable. After a target duration without media the playlist
 // goes on with the last picture held, until media comes or the session ends;

@@ -76,6 +76,7 @@ func (s *Stream) render(n *Snapshot, segs []*segment) {
 		// The first segment's own tag is still there to be counted.
 		DiscontinuitySequence: segs[0].disc,
 		Segments:              m.Segments[:0],
+		DateRanges:            m.DateRanges[:0],
 		EndList:               n.Ended,
 	}
 	if segs[0].discontinuity {
@@ -84,6 +85,8 @@ func (s *Stream) render(n *Snapshot, segs []*segment) {
 	if !n.Ended {
 		m.PreloadHint = partURI(n.Epoch, n.NextPart)
 	}
+	s.cues.expire(segs[0].at)
+	m.DateRanges = s.cues.list(m.DateRanges, n.NextPart)
 	edge := segs[len(segs)-1].end()
 	skip := 0
 	for _, g := range segs {

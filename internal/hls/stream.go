@@ -51,6 +51,7 @@ type Stream struct {
 	starving   alarm         // looks whether media comes; paces the parts of held
 	arrived    time.Duration // when the newest frame that is in a domain came, since Registry.began
 	still      still
+	cues       cues
 	held       *hold // the domain that stands in for media; nil while it comes
 	fault      error // why the publication cannot go on; nil while it can
 }
@@ -116,6 +117,8 @@ func (s *Stream) attach(o OpenOptions) *Packager {
 	s.delay = o.EndlistDelay
 	s.gone = true
 	s.gop, s.keySeen, s.fault = gopMeter{}, false, nil
+	s.cues.forget()
+	s.cues.endSplices()
 	s.sessionMSN = s.ring.nextMSN
 	s.note()
 	s.setStage(livestream.StageWaiting)

@@ -25,6 +25,7 @@ type outcome struct {
 	epoch    int64
 	progress livestream.Progress
 	frames   int
+	cues     []media.Cue
 	lost     int
 	mark     int64
 	ended    bool
@@ -32,7 +33,7 @@ type outcome struct {
 }
 
 func (o *outcome) Begin(epoch int64)                           { o.mu.Lock(); defer o.mu.Unlock(); o.epoch = epoch }
-func (o *outcome) Expect(int64, []media.TrackID)                    {}
+func (o *outcome) Expect(int64, []media.TrackID)               {}
 func (o *outcome) WriteTrack(epoch int64, _ media.Track) error { return o.check(epoch) }
 func (o *outcome) check(epoch int64) error {
 	o.mu.Lock()
@@ -54,6 +55,18 @@ func (o *outcome) WriteFrame(epoch int64, f media.Frame) error {
 		o.progress.MSN++
 	}
 	return nil
+}
+func (o *outcome) WriteCue(epoch int64, c media.Cue) (media.Mark, error) {
+	if err := o.check(epoch); err != nil && !c.Now {
+		return media.Mark{}, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c.Now && !o.progress.Playable {
+		return media.Mark{}, livestream.ErrNotActive
+	}
+	o.cues = append(o.cues, c)
+	return media.Mark{ID: "cue", Date: time.Now()}, nil
 }
 func (o *outcome) Lost(int64)                    { o.mu.Lock(); defer o.mu.Unlock(); o.lost++ }
 func (o *outcome) Mark(msn, _ int64)             { o.mu.Lock(); defer o.mu.Unlock(); o.mark = msn }

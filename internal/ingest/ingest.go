@@ -30,6 +30,11 @@ type Output interface {
 	// WriteFrame gives the next frame. An error other than ErrStale means that
 	// the publication cannot go on; an error with a Reason method says why.
 	WriteFrame(epoch int64, f media.Frame) error
+	// WriteCue gives a cue, which viewers see with the media of its time. One
+	// whose time is Now may come while the publisher is gone; it fails with
+	// [livestream.ErrNotActive] while nothing is playable. What is refused because
+	// of what is in it is another error, for whoever made it.
+	WriteCue(epoch int64, c media.Cue) (media.Mark, error)
 	// Lost says that the publisher is gone while the session stays open: what
 	// is pending becomes playable. The playlist may go on with a held picture,
 	// which takes up media sequence numbers.

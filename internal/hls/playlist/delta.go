@@ -3,6 +3,7 @@ package playlist
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrSkipGap means that a Playlist Delta Update skips segments which the
@@ -31,6 +32,7 @@ func (m *Media) Merge(prev *Media) (*Media, error) {
 	}
 	full := *m
 	full.SkippedSegments = 0
+	full.DateRanges = slices.Clone(m.DateRanges)
 	full.Segments = make([]Segment, 0, m.SkippedSegments+len(m.Segments))
 	for _, s := range prev.Segments[from:to] {
 		s.Parts = nil

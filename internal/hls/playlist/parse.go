@@ -17,7 +17,7 @@ import (
 // define are ignored, as section 6.3.1 asks. Memory is bounded by the length
 // of text.
 func (m *Media) Parse(text string) error {
-	*m = Media{Segments: m.Segments[:0], RenditionReports: m.RenditionReports[:0], parts: m.parts[:0]}
+	*m = Media{Segments: m.Segments[:0], DateRanges: m.DateRanges[:0], RenditionReports: m.RenditionReports[:0], parts: m.parts[:0]}
 	p := mediaParser{m: m, lines: lines{rest: text}}
 	err := p.run()
 	if err != nil {
@@ -154,6 +154,8 @@ func (p *mediaParser) tag(name, value string) error {
 	switch name {
 	case "EXT-X-SKIP":
 		return p.skip(value)
+	case "EXT-X-DATERANGE":
+		return p.dateRange(value)
 	case "EXT-X-PRELOAD-HINT":
 		return p.preloadHint(value)
 	case "EXT-X-RENDITION-REPORT":

@@ -69,6 +69,10 @@ type Media struct {
 	// Segments in order. Only the last may be open (its URI empty).
 	Segments []Segment
 
+	// DateRanges are written before the segments, and in a delta update too: none
+	// are ever skipped.
+	DateRanges []DateRange
+
 	PreloadHint      string // URI of the next part; EXT-X-PRELOAD-HINT:TYPE=PART
 	RenditionReports []RenditionReport
 	EndList          bool

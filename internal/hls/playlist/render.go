@@ -17,6 +17,9 @@ func (m *Media) AppendText(dst []byte) []byte {
 		dst = append(dst, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...)
 		dst = appendLine(strconv.AppendInt(dst, int64(m.SkippedSegments), 10))
 	}
+	for i := range m.DateRanges {
+		dst = m.DateRanges[i].AppendText(dst)
+	}
 	// The first listed segment names its map even in a delta update: redundant
 	// there, but then a delta can be read without its predecessor.
 	lastMap := ""
@@ -100,7 +103,7 @@ func (s *Segment) appendText(dst []byte, lastMap string) []byte {
 	}
 	if !s.ProgramDateTime.IsZero() {
 		dst = append(dst, "#EXT-X-PROGRAM-DATE-TIME:"...)
-		dst = appendLine(s.ProgramDateTime.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z"))
+		dst = appendLine(s.ProgramDateTime.UTC().AppendFormat(dst, dateLayout))
 	}
 	if s.Gap {
 		dst = append(dst, "#EXT-X-GAP\n"...)
