@@ -179,7 +179,7 @@ func TestSecondsAreWhatAPersonSaw(t *testing.T) {
 	w := &witness{Page: servertest.Browse(t), b: s, session: session.ID}
 	w.watch()
 	began := time.Now()
-	servertest.Eventually(t, "the figure moves", 3*time.Second, func() bool { return w.counted() > 0 })
+	servertest.Eventually(t, "the figure moves", 15*time.Second, func() bool { return w.counted() > 0 })
 	t.Logf("the figure moves %v after the picture", time.Since(began).Round(10*time.Millisecond))
 	w.press("m") // with sound, or browsers pause what is hidden
 	time.Sleep(4 * time.Second)
