@@ -44,14 +44,14 @@ func TestAnswerThatNobodyReads(t *testing.T) {
 		s := &server{log: slog.New(slog.DiscardHandler)}
 		var g errgroup.Group
 		gone := make(chan struct{})
-		s.serveHTTP(&g, t.Context(), "test", ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.serveHTTP(&g, "test", s.httpServer(t.Context(), "test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			defer close(gone)
 			for {
 				if _, err := w.Write(make([]byte, 64<<10)); err != nil {
 					return
 				}
 			}
-		}))
+		}), &s.plain), ln)
 		client, conn := net.Pipe()
 		defer client.Close()
 		ln.conns <- conn
@@ -69,7 +69,7 @@ func TestAnswerThatNobodyReads(t *testing.T) {
 		if took := time.Since(begun); took != writeTimeout {
 			t.Errorf("it was held for %v", took)
 		}
-		if err := s.https[0].Close(); err != nil {
+		if err := s.web[0].Close(); err != nil {
 			t.Error(err)
 		}
 		if err := g.Wait(); err != nil {

@@ -24,8 +24,9 @@ type serverFlags struct {
 	DataDir string `env:"TALLY_DATA_DIR" default:"./tally-data" placeholder:"DIR" help:"Where the database and the first credentials are kept (${default})."`
 
 	HTTPAddr  string `name:"http-addr" env:"TALLY_HTTP_ADDR" default:":8080" placeholder:"ADDR" help:"API, playback and pages (${default}; :0 takes a free port)."`
+	HTTPSAddr string `name:"https-addr" env:"TALLY_HTTPS_ADDR" placeholder:"ADDR" help:"The same over TLS, with HTTP/2 (off without --tls-cert, then :8443; off: none)."`
 	RTMPAddr  string `name:"rtmp-addr" env:"TALLY_RTMP_ADDR" default:":1935" placeholder:"ADDR" help:"Encoders (${default})."`
-	RTMPSAddr string `name:"rtmps-addr" env:"TALLY_RTMPS_ADDR" placeholder:"ADDR" help:"Encoders over TLS (off without --tls-cert, then :1936)."`
+	RTMPSAddr string `name:"rtmps-addr" env:"TALLY_RTMPS_ADDR" placeholder:"ADDR" help:"Encoders over TLS (off without --tls-cert, then :1936; off: none)."`
 	AdminAddr string `env:"TALLY_ADMIN_ADDR" default:"127.0.0.1:9180" placeholder:"ADDR" help:"Metrics and profiles (${default}; empty: off)."`
 
 	PublicURL string `name:"public-url" env:"TALLY_PUBLIC_URL" placeholder:"URL" help:"What playback_url begins with (unset: scheme and host of the API request)."`
@@ -46,8 +47,8 @@ type serverFlags struct {
 	KeepTimeline days `env:"TALLY_KEEP_TIMELINE" default:"90" placeholder:"DAYS" help:"How long it is kept what happened to sessions, and when media came (${default} days)."`
 	KeepWindows  days `env:"TALLY_KEEP_WINDOWS" default:"7" placeholder:"DAYS" help:"How long it is kept what was counted each half second (${default} days); seconds and their sums stay."`
 
-	TLSCert string `name:"tls-cert" env:"TALLY_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain for RTMPS."`
-	TLSKey  string `name:"tls-key" env:"TALLY_TLS_KEY" placeholder:"FILE" help:"PEM private key for RTMPS."`
+	TLSCert string `name:"tls-cert" env:"TALLY_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain for HTTPS and RTMPS; a new file is taken over while the server runs."`
+	TLSKey  string `name:"tls-key" env:"TALLY_TLS_KEY" placeholder:"FILE" help:"Its PEM private key."`
 
 	AccountID string `env:"TALLY_ACCOUNT_ID" placeholder:"ID" help:"Account id made at the first start (random if unset)."`
 	AppID     string `env:"TALLY_APP_ID" placeholder:"ID" help:"App id made at the first start (random if unset)."`
@@ -76,11 +77,18 @@ func (f *serverFlags) check() error {
 	if (f.TLSCert == "") != (f.TLSKey == "") {
 		return cli.Usagef("--tls-cert and --tls-key go together: give both")
 	}
-	switch {
-	case f.RTMPSAddr != "" && f.TLSCert == "":
-		return cli.Usagef("--rtmps-addr needs a certificate: give --tls-cert and --tls-key")
-	case f.RTMPSAddr == "" && f.TLSCert != "":
-		f.RTMPSAddr = ":1936"
+	for _, a := range []struct {
+		name, usual string
+		value       *string
+	}{{"--https-addr", ":8443", &f.HTTPSAddr}, {"--rtmps-addr", ":1936", &f.RTMPSAddr}} {
+		switch {
+		case *a.value == "off":
+			*a.value = ""
+		case *a.value != "" && f.TLSCert == "":
+			return cli.Usagef("%s needs a certificate: give --tls-cert and --tls-key", a.name)
+		case *a.value == "" && f.TLSCert != "":
+			*a.value = a.usual
+		}
 	}
 	if f.APIRateLimit < 0 || f.APIAddressRateLimit < 0 {
 		return cli.Usagef("--api-rate-limit and --api-address-rate-limit must be 0 or more requests in 5 minutes")
@@ -91,11 +99,11 @@ func (f *serverFlags) check() error {
 		return cli.Usagef("--access-log %q must be all, changes or off", f.AccessLog)
 	}
 	addrs := []struct{ name, value string }{
-		{"--http-addr", f.HTTPAddr}, {"--rtmp-addr", f.RTMPAddr}, {"--rtmps-addr", f.RTMPSAddr}, {"--admin-addr", f.AdminAddr},
+		{"--http-addr", f.HTTPAddr}, {"--rtmp-addr", f.RTMPAddr},
+		{"--https-addr", f.HTTPSAddr}, {"--rtmps-addr", f.RTMPSAddr}, {"--admin-addr", f.AdminAddr},
 	}
-	for _, a := range addrs {
-		optional := a.name == "--rtmps-addr" || a.name == "--admin-addr"
-		if optional && a.value == "" {
+	for i, a := range addrs {
+		if optional := i >= 2; optional && a.value == "" {
 			continue
 		}
 		if _, _, err := net.SplitHostPort(a.value); err != nil {

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// listeners are the server's open ports. rtmps and admin are nil when off.
+// listeners are the server's open ports. https, rtmps and admin are nil when off.
 type listeners struct {
-	http, rtmp, rtmps, admin net.Listener
+	http, https, rtmp, rtmps, admin net.Listener
 }
 
 // openListeners opens every port that f names, or none.
@@ -23,6 +23,7 @@ func openListeners(f *serverFlags) (*listeners, error) {
 		ln         *net.Listener
 	}{
 		{"--http-addr", f.HTTPAddr, &l.http},
+		{"--https-addr", f.HTTPSAddr, &l.https},
 		{"--rtmp-addr", f.RTMPAddr, &l.rtmp},
 		{"--rtmps-addr", f.RTMPSAddr, &l.rtmps},
 		{"--admin-addr", f.AdminAddr, &l.admin},
@@ -61,7 +62,7 @@ func listenError(flag, addr string, err error) error {
 }
 
 func (l *listeners) close() {
-	for _, ln := range []net.Listener{l.http, l.rtmp, l.rtmps, l.admin} {
+	for _, ln := range []net.Listener{l.http, l.https, l.rtmp, l.rtmps, l.admin} {
 		if ln != nil {
 			ln.Close()
 		}
@@ -71,6 +72,9 @@ func (l *listeners) close() {
 // log writes the one line that tells programs where the server listens.
 func (l *listeners) log(log *slog.Logger) {
 	attrs := []any{"http", l.http.Addr().String(), "rtmp", l.rtmp.Addr().String()}
+	if l.https != nil {
+		attrs = append(attrs, "https", l.https.Addr().String())
+	}
 	if l.rtmps != nil {
 		attrs = append(attrs, "rtmps", l.rtmps.Addr().String())
 	}

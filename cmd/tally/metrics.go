@@ -39,6 +39,23 @@ func (s *server) metrics() http.Handler {
 	counter("tally_viewer_uncounted_total", "Deliveries and playlists not counted because too many viewers were present.", func() int64 { return s.counter.Stats().Refused })
 	counter("tally_viewer_rows_lost_total", "Rows of viewers that had to make room before they were stored.", func() int64 { return s.counter.Stats().RowsLost })
 
+	gauge("tally_http_connections", "Connections without TLS open on --http-addr.", s.plain.open.Load)
+	counter("tally_http_connections_total", "Connections accepted on --http-addr.", s.plain.accepted.Load)
+	counter("tally_http2_errors_total", "Faults of HTTP/2 clients: frames, resets, floods.", func() int64 { return s.plain.http2Errors.Load() + s.secure.http2Errors.Load() })
+	if s.ports.https != nil {
+		gauge("tally_https_connections", "Connections open on --https-addr.", s.secure.open.Load)
+		counter("tally_https_connections_total", "Connections accepted on --https-addr.", s.secure.accepted.Load)
+		counter("tally_tls_handshakes_total", "TLS handshakes done on --https-addr.", s.secure.handshakes.Load)
+		counter("tally_tls_resumed_total", "Of these, by a session ticket.", s.secure.resumed.Load)
+		counter("tally_tls_http2_total", "Of these, that chose HTTP/2.", s.secure.spokeH2.Load)
+		counter("tally_tls_failed_total", "TLS handshakes on --https-addr that failed or took too long.", s.secure.failed.Load)
+	}
+	if s.cert != nil {
+		gauge("tally_tls_certificate_expires_seconds", "When the certificate ends, in seconds since 1970.", func() int64 { return s.cert.expires().Unix() })
+		counter("tally_tls_certificate_loads_total", "Times that the certificate's files were read and taken over.", s.cert.loads.Load)
+		counter("tally_tls_certificate_refused_total", "Times that changed files could not be taken over.", s.cert.refused.Load)
+	}
+
 	told := s.webhooks.Stats()
 	counter("tally_webhook_delivered_total", "Events that webhooks took.", told.Delivered.Load)
 	counter("tally_webhook_refused_total", "Events that webhooks refused: 3xx, 4xx.", told.Failed.Load)

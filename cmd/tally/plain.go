@@ -9,13 +9,14 @@ import (
 
 // plainOnPublic says why tokens and stream keys would travel in the clear over
 // the internet: plain HTTP under a public name or on a public address. It is ""
-// where that is not so, as far as the flags can tell.
-func plainOnPublic(publicURL string, listening net.Addr) string {
+// where that is not so, as far as the flags can tell: a server that speaks TLS
+// too, and was not told its URL, may be reached either way.
+func plainOnPublic(publicURL string, listening net.Addr, tls bool) string {
 	if u, err := url.Parse(publicURL); err == nil && u.Scheme == "http" && publicHost(u.Hostname()) {
-		return "--public-url is plain http: put TLS in front (a reverse proxy, with --trusted-proxies) and use https"
+		return "--public-url is plain http: give --tls-cert and --tls-key, or put TLS in front (a reverse proxy, with --trusted-proxies), and use https"
 	}
-	if tcp, ok := listening.(*net.TCPAddr); ok && publicURL == "" && publicAddr(tcp.AddrPort().Addr()) {
-		return "plain http on a public address: put TLS in front (a reverse proxy, with --trusted-proxies) and set --public-url"
+	if tcp, ok := listening.(*net.TCPAddr); ok && publicURL == "" && !tls && publicAddr(tcp.AddrPort().Addr()) {
+		return "plain http on a public address: give --tls-cert and --tls-key, or put TLS in front (a reverse proxy, with --trusted-proxies), and set --public-url"
 	}
 	return ""
 }

@@ -8,23 +8,25 @@ import (
 func TestPlainOnPublic(t *testing.T) {
 	for _, c := range []struct {
 		name, url, listen string
+		tls               bool
 		warns             bool
 	}{
-		{"every interface, nothing said", "", "[::]:8080", false},
-		{"loopback", "", "127.0.0.1:8080", false},
-		{"private network", "", "192.168.1.2:8080", false},
-		{"public address", "", "203.0.113.7:8080", true},
-		{"public name without TLS", "http://live.example.com", "127.0.0.1:8080", true},
-		{"public name with TLS", "https://live.example.com", "203.0.113.7:8080", false},
-		{"local name", "http://studio.local:8080", "[::]:8080", false},
-		{"host name alone", "http://studio:8080", "[::]:8080", false},
+		{"every interface, nothing said", "", "[::]:8080", false, false},
+		{"loopback", "", "127.0.0.1:8080", false, false},
+		{"private network", "", "192.168.1.2:8080", false, false},
+		{"public address", "", "203.0.113.7:8080", false, true},
+		{"public address, and TLS beside", "", "203.0.113.7:8080", true, false},
+		{"public name without TLS", "http://live.example.com", "127.0.0.1:8080", false, true},
+		{"public name with TLS", "https://live.example.com", "203.0.113.7:8080", false, false},
+		{"local name", "http://studio.local:8080", "[::]:8080", false, false},
+		{"host name alone", "http://studio:8080", "[::]:8080", false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			addr, err := net.ResolveTCPAddr("tcp", c.listen)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := plainOnPublic(c.url, addr); (got != "") != c.warns {
+			if got := plainOnPublic(c.url, addr, c.tls); (got != "") != c.warns {
 				t.Errorf("%q", got)
 			}
 		})

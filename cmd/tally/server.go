@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -54,8 +53,11 @@ type server struct {
 	webhooks *webhook.Engine
 	handler  http.Handler
 	health   *health
-	cert     *certificate   // nil without RTMPS
-	https    []*http.Server // by listener: the public one, and admin's
+	cert     *certificate   // nil without TLS
+	web      []*http.Server // of each listener
+	plain    httpStats      // of the public listener without TLS
+	secure   httpStats      // and of the one with
+	inside   httpStats      // and of admin's
 }
 
 // newServer opens the data directory, the ports and the store, and wires the
@@ -69,8 +71,8 @@ func newServer(ctx context.Context, f *serverFlags, out io.Writer, log *slog.Log
 	}
 	s := &server{flags: f, log: log}
 	if f.TLSCert != "" {
-		s.cert = &certificate{certFile: f.TLSCert, keyFile: f.TLSKey}
-		if _, err := s.cert.get(nil); err != nil {
+		s.cert = &certificate{certFile: f.TLSCert, keyFile: f.TLSKey, log: log}
+		if err := s.cert.load(); err != nil {
 			return nil, err
 		}
 	}
@@ -197,7 +199,7 @@ const bodyTimeout = 15 * time.Second
 
 // ServeHTTP implements http.Handler.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Body != http.NoBody {
+	if r.ContentLength != 0 { // HTTP/2 has a body for each
 		// An error means that the connection is gone, or has no deadlines.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	}
@@ -205,6 +207,9 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case len(path) > len(mediaPrefix) && path[:len(mediaPrefix)] == mediaPrefix:
 		f.playback.ServeHTTP(w, r)
 	case below(path, "/client/v4"), below(path, "/accounts"), path == webhookKeyPath:
+		if r.TLS != nil && usualPort(r.Host) {
+			w.Header()["Strict-Transport-Security"] = onlyTLS
+		}
 		f.api.ServeHTTP(w, r)
 	default:
 		f.rest.ServeHTTP(w, r)
@@ -231,21 +236,24 @@ func (s *server) run(ctx context.Context) error {
 	// What serves outlives ctx until shutdown has said goodbye to publishers.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	telling, stopTelling := context.WithCancel(serving)
-	s.serveHTTP(g, serving, "http", s.ports.http, s.handler)
+	s.serveWeb(g, serving)
 	if s.ports.admin != nil {
-		s.serveHTTP(g, serving, "admin", s.ports.admin, s.adminRoutes())
+		s.serveHTTP(g, "admin", s.adminServer(serving), s.ports.admin)
 	}
 	g.Go(func() error { return s.rtmp.Serve(serving, s.ports.rtmp) })
 	if s.ports.rtmps != nil {
-		secure := tls.NewListener(s.ports.rtmps, &tls.Config{GetCertificate: s.cert.get, MinVersion: tls.VersionTLS12})
+		secure := tls.NewListener(s.ports.rtmps, s.tlsConfig())
 		g.Go(func() error { return s.rtmp.Serve(serving, secure) })
+	}
+	if s.cert != nil {
+		g.Go(func() error { s.cert.watch(serving); return nil })
 	}
 	g.Go(func() error { tuneGC(serving); return nil })
 	g.Go(func() error { s.auth.Run(serving, s.log); return nil })
 	g.Go(func() error { return s.webhooks.Run(telling) })
 	s.ports.log(s.log)
 	s.log.Info("webhooks are signed; their receivers find the key here", "url", s.webhookKeyURL())
-	if warning := plainOnPublic(s.flags.PublicURL, s.ports.http.Addr()); warning != "" {
+	if warning := plainOnPublic(s.flags.PublicURL, s.ports.http.Addr(), s.ports.https != nil); warning != "" {
 		s.log.Warn(warning)
 	}
 	if warning := mixedContent(s.flags.PublicURL, s.flags.MediaBaseURL); warning != "" {
@@ -269,7 +277,7 @@ func (s *server) shutdown(stopTelling, stopServing context.CancelFunc) {
 	s.manager.Shutdown(ctx)
 	stopTelling() // what is under way has two seconds, while requests end
 	s.playback.Close()
-	for _, h := range s.https {
+	for _, h := range s.web {
 		if err := h.Shutdown(ctx); err != nil {
 			h.Close()
 		}
@@ -335,27 +343,5 @@ func timely(h http.Handler) http.Handler {
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 		}
 		h.ServeHTTP(w, r)
-	})
-}
-
-// serveHTTP answers ln with h until shutdown.
-func (s *server) serveHTTP(g *errgroup.Group, ctx context.Context, name string, ln net.Listener, h http.Handler) {
-	srv := &http.Server{
-		Handler:           timely(h),
-		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          slog.NewLogLogger(s.log.With("listener", name).Handler(), slog.LevelDebug),
-		// A player holds up to three requests (playlist, part, state) per rendition
-		// on one connection; a browser with many tabs shares it.
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 1000},
-	}
-	s.https = append(s.https, srv)
-	g.Go(func() error {
-		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve %s: %w", name, err)
-		}
-		return nil
 	})
 }

@@ -102,6 +102,7 @@ type Options struct {
 type Server struct {
 	Dir        string
 	HTTP, RTMP string // HOST:PORT, the same after a restart
+	HTTPS      string // HOST:PORT; "" without a certificate
 	API        string // base address of the API, ending in /client/v4
 	Account    string
 	App        string
@@ -203,9 +204,9 @@ func (s *Server) follow(lines *bufio.Scanner, listening, logged chan struct{}) {
 		s.mu.Lock()
 		s.log.Write(append(lines.Bytes(), '\n'))
 		s.mu.Unlock()
-		var line struct{ Msg, HTTP, RTMP string }
+		var line struct{ Msg, HTTP, HTTPS, RTMP string }
 		if !heard && json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "listening" {
-			s.HTTP, s.RTMP = line.HTTP, line.RTMP // before anybody is told
+			s.HTTP, s.HTTPS, s.RTMP = line.HTTP, line.HTTPS, line.RTMP // before anybody is told
 			heard = true
 			close(listening)
 		}
