@@ -37,6 +37,8 @@ func H264Track(avcC []byte) (Track, error) {
 		Width:       info.width,
 		Height:      info.height,
 		FrameRate:   info.frameRate,
+		Color:       info.color,
+		Aspect:      info.aspect,
 		CodecString: fmt.Sprintf("avc1.%02x%02x%02x", sps[1], sps[2], sps[3]), // RFC 6381 section 3.3
 	}, nil
 }
@@ -129,6 +131,8 @@ func takeUnit(b []byte) (unit, rest []byte, err error) {
 type spsInfo struct {
 	width, height int
 	frameRate     float64 // 0: not announced
+	color         Color
+	aspect        Aspect
 }
 
 // highProfile tells whether the SPS has the chroma and scaling fields
@@ -196,7 +200,8 @@ func parseSPS(nal []byte) (spsInfo, error) {
 	}
 	info := spsInfo{width: int(width), height: int(height)}
 	if hasVUI {
-		info.frameRate = parseVUI(r)
+		info.aspect, info.color = vuiHead(r)
+		info.frameRate = vuiRate(r)
 	}
 	return info, nil
 }
@@ -263,25 +268,9 @@ func skipOrderCount(r *bitReader) error {
 	return nil
 }
 
-// parseVUI returns the announced frame rate, or 0 (ITU-T H.264 annex E.1.1).
+// vuiRate returns the frame rate that is announced behind [vuiHead], or 0.
 // What is cut short announces nothing.
-func parseVUI(r *bitReader) float64 {
-	if r.flag() && r.bits(8) == 255 { // aspect_ratio_idc: Extended_SAR
-		r.skip(32)
-	}
-	if r.flag() { // overscan_info_present_flag
-		r.skip(1)
-	}
-	if r.flag() { // video_signal_type_present_flag
-		r.skip(4)
-		if r.flag() { // colour_description_present_flag
-			r.skip(24)
-		}
-	}
-	if r.flag() { // chroma_loc_info_present_flag
-		r.ue()
-		r.ue()
-	}
+func vuiRate(r *bitReader) float64 {
 	if !r.flag() { // timing_info_present_flag
 		return 0
 	}

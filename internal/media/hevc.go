@@ -25,9 +25,10 @@ const (
 //
 // Frames of the track carry 4-byte NAL unit lengths whatever the record says;
 // [HEVCLengthSize] tells what the encoder's own frames have. The track's Config
-// is a record of the parameter sets and messages alone, complete as the sample
-// entry hvc1 wants it, with the profile that the sequence parameter set has:
-// encoders fill in the record's own fields less carefully.
+// is a record of the parameter sets, complete as the sample entry hvc1 wants it,
+// and of the messages that say how to show the picture, with the profile that
+// the sequence parameter set has: encoders fill in the record's own fields less
+// carefully.
 func HEVCTrack(hvcC []byte) (Track, error) {
 	arrays, err := parseHVCC(hvcC)
 	if err != nil {
@@ -49,6 +50,8 @@ func HEVCTrack(hvcC []byte) (Track, error) {
 		Width:       info.width,
 		Height:      info.height,
 		FrameRate:   info.frameRate,
+		Color:       info.color,
+		Aspect:      info.aspect,
 		CodecString: hevcString(info.profile),
 	}, nil
 }
@@ -123,7 +126,7 @@ func (a *hevcArrays) add(unit []byte) error {
 		return errors.New("NAL unit without content")
 	}
 	for i, kind := range hevcKinds {
-		if hevcType(unit) != kind {
+		if hevcType(unit) != kind || kind > hevcPPS && !hevcShown(unit[2]) {
 			continue
 		}
 		if a[i] = append(a[i], unit); len(a[i]) > maxHEVCUnits {
@@ -131,6 +134,17 @@ func (a *hevcArrays) add(unit []byte) error {
 		}
 	}
 	return nil
+}
+
+// hevcShown reports whether a message of that payload type says how to show the
+// picture (ITU-T H.265 table D.1). x265 tells its settings in another, of two
+// kilobytes.
+func hevcShown(payload byte) bool {
+	switch payload {
+	case 137, 144, 147, 148: // mastering display, light level, transfer, ambient
+		return true
+	}
+	return false
 }
 
 func hevcType(unit []byte) byte { return unit[0] >> 1 & 0x3f }

@@ -15,10 +15,12 @@ type hevcInfo struct {
 	nested        bool // sps_temporal_id_nesting_flag
 	width, height int
 	frameRate     float64 // 0: not announced
+	color         Color
+	aspect        Aspect
 }
 
-// parseHEVCSPS reads a sequence parameter set as far as the announced frame
-// rate (ITU-T H.265 section 7.3.2.2.1).
+// parseHEVCSPS reads a sequence parameter set as far as the announced
+// frame rate (ITU-T H.265 section 7.3.2.2.1).
 func parseHEVCSPS(nal []byte) (hevcInfo, error) {
 	var info hevcInfo
 	if len(nal) < 16 || hevcType(nal) != hevcSPS {
@@ -51,7 +53,7 @@ func parseHEVCSPS(nal []byte) (hevcInfo, error) {
 	if r.over || order > 16 {
 		return info, errors.New("cut short")
 	}
-	info.frameRate = hevcRate(r, layers, int(order))
+	info.tools(r, int(order))
 	return info, nil
 }
 
@@ -107,10 +109,9 @@ func (info *hevcInfo) picture(r *bitReader) error {
 	return nil
 }
 
-// hevcRate skips the SPS's tools to the VUI and returns the frame rate that is
-// announced there, or 0. What cannot be read announces nothing: nothing behind
-// it is needed.
-func hevcRate(r *bitReader, layers uint32, orderBits int) float64 {
+// tools skips the SPS's tools to the VUI, and reads that. What cannot be read
+// announces nothing: nothing behind it is needed.
+func (info *hevcInfo) tools(r *bitReader, orderBits int) {
 	for range 6 { // block and transform sizes and depths
 		r.ue()
 	}
@@ -125,47 +126,32 @@ func hevcRate(r *bitReader, layers uint32, orderBits int) float64 {
 		r.skip(1)
 	}
 	if !skipReferenceSets(r) {
-		return 0
+		return
 	}
 	if r.flag() { // long_term_ref_pics_present_flag
 		n := r.ue()
 		if n > 32 {
-			return 0
+			return
 		}
 		r.skip(int(n) * (orderBits + 1))
 	}
-	r.skip(2)      // sps_temporal_mvp_enabled_flag, strong_intra_smoothing_enabled_flag
-	if !r.flag() { // vui_parameters_present_flag
-		return 0
+	r.skip(2)     // sps_temporal_mvp_enabled_flag, strong_intra_smoothing_enabled_flag
+	if r.flag() { // vui_parameters_present_flag
+		info.vui(r)
 	}
-	return hevcVUI(r)
 }
 
-// hevcVUI returns the announced frame rate (ITU-T H.265 annex E.2.1).
-func hevcVUI(r *bitReader) float64 {
-	if r.flag() && r.bits(8) == 255 { // aspect_ratio_idc: EXTENDED_SAR
-		r.skip(32)
-	}
-	if r.flag() { // overscan_info_present_flag
-		r.skip(1)
-	}
-	if r.flag() { // video_signal_type_present_flag
-		r.skip(4)
-		if r.flag() { // colour_description_present_flag
-			r.skip(24)
-		}
-	}
-	if r.flag() { // chroma_loc_info_present_flag
-		r.ue()
-		r.ue()
-	}
+// vui reads what the packager and the API want of the video usability
+// information (ITU-T H.265 annex E.2.1).
+func (info *hevcInfo) vui(r *bitReader) {
+	info.aspect, info.color = vuiHead(r)
 	r.skip(3)     // neutral_chroma_indication_flag, field_seq_flag, frame_field_info_present_flag
 	if r.flag() { // default_display_window_flag
 		for range 4 {
 			r.ue()
 		}
 	}
-	return hevcTiming(r)
+	info.frameRate = hevcTiming(r)
 }
 
 // hevcTiming reads the flag and the figures of a frame rate, which stand alike

@@ -3,6 +3,10 @@ package media
 // The functions in this file look into frames: what differs from codec to codec
 // is known to this package alone. None of them keeps or changes what it reads,
 // and all may be called concurrently.
+//
+// An edge that takes frames from an encoder asks them in this order: Payload,
+// then Key, then, for a key frame of video, Refine, whose track it passes on
+// before the frame (and at all, while Width is 0); Samples for sound.
 
 // Key reports whether decoding may start at a frame, by its own bytes: an IRAP
 // picture of HEVC, a shown key frame of AV1, a key frame of VP9, an IDR picture
