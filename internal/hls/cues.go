@@ -68,8 +68,8 @@ func (s *Stream) writeCue(c media.Cue) (media.Mark, error) {
 	case c.Now && !s.progress.Load().Playable:
 		return media.Mark{}, livestream.ErrNotActive
 	case c.Now:
-		return s.cues.place(&c, s.newest(), s.epoch, s.ring.nextPart), nil
-	case s.cut == nil:
+		return s.cues.place(&c, s.newest(), s.epoch, s.main.ring.nextPart), nil
+	case s.main.cut == nil:
 		if len(s.cues.waiting) == maxWaiting {
 			s.cues.waiting = slices.Delete(s.cues.waiting, 0, 1)
 			s.cues.lost++
@@ -77,7 +77,7 @@ func (s *Stream) writeCue(c media.Cue) (media.Mark, error) {
 		s.cues.waiting = append(s.cues.waiting, c)
 		return media.Mark{}, nil
 	}
-	return s.cues.place(&c, s.cueDate(c.At), s.epoch, s.ring.nextPart), nil
+	return s.cues.place(&c, s.cueDate(c.At), s.epoch, s.main.ring.nextPart), nil
 }
 
 // placeWaiting places what waited for the domain that has begun. A cue of what
@@ -85,7 +85,7 @@ func (s *Stream) writeCue(c media.Cue) (media.Mark, error) {
 func (s *Stream) placeWaiting() {
 	for i := range s.cues.waiting {
 		c := &s.cues.waiting[i]
-		s.cues.place(c, s.cueDate(c.At), s.epoch, s.ring.nextPart)
+		s.cues.place(c, s.cueDate(c.At), s.epoch, s.main.ring.nextPart)
 	}
 	s.cues.waiting = nil
 }
@@ -93,7 +93,7 @@ func (s *Stream) placeWaiting() {
 // cueDate is the date of a time of the publication's, which is in the present
 // domain or taken as its begin.
 func (s *Stream) cueDate(at int64) time.Time {
-	c := s.cut
+	c := s.main.cut
 	x := at*c.scale/media.VideoTimescale + c.lead.offset
 	return s.domainFrom.Add(c.duration(max(x, c.domain) - c.domain))
 }
@@ -101,11 +101,11 @@ func (s *Stream) cueDate(at int64) time.Time {
 // newest is the date of the newest media.
 func (s *Stream) newest() time.Time {
 	switch {
-	case s.cut != nil:
-		c := s.cut
+	case s.main.cut != nil:
+		c := s.main.cut
 		return s.domainFrom.Add(c.duration(max(c.start, c.lead.end) - c.domain))
-	case s.held != nil:
-		return s.held.date(s.held.at)
+	case s.main.held != nil:
+		return s.main.held.date(s.main.held.at)
 	}
 	return s.over
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"tally/internal/hls/cmaf"
 	"tally/internal/livestream"
 	"tally/internal/media"
 )
@@ -24,7 +23,7 @@ func (s *Stream) begin(epoch int64) {
 	s.intake.reset()
 	s.cues.forget()
 	s.epoch, s.gone, s.fresh, s.jumper = epoch, false, false, 0
-	s.ring.begins(epoch)
+	s.main.ring.begins(epoch)
 }
 
 func (s *Stream) lost() {
@@ -46,23 +45,25 @@ func (s *Stream) interrupt() {
 // flush closes the open part and segment. That it may not fit into memory is
 // told to the next frame.
 func (s *Stream) flush() {
-	if s.cut == nil {
+	c := s.main.cut
+	if c == nil {
 		return
 	}
-	if err := s.cut.flush(); err != nil && s.fault == nil {
+	if err := c.flush(); err != nil && s.fault == nil {
 		s.fault = err
 	}
-	s.timeline = s.cut.mediaEnd()
-	s.over = s.domainFrom.Add(s.cut.duration(s.cut.start - s.cut.domain))
-	s.cut = nil
+	s.timeline = c.mediaEnd()
+	s.over = s.domainFrom.Add(c.duration(c.start - c.domain))
+	s.main.cut = nil
 }
 
 func (s *Stream) mark(msn, discontinuity int64) {
-	hidden := s.ring.visible() < len(s.ring.segs)
-	s.ring.markMSN = max(s.ring.markMSN, msn)
-	s.ring.markDisc = max(s.ring.markDisc, discontinuity)
+	r := &s.main.ring
+	hidden := r.visible() < len(r.segs)
+	r.markMSN = max(r.markMSN, msn)
+	r.markDisc = max(r.markDisc, discontinuity)
 	if hidden {
-		s.publish(s.window.Current().Ended)
+		s.main.publish(s.main.window.Current().Ended)
 	}
 }
 
@@ -78,12 +79,12 @@ func (s *Stream) writeTrack(t media.Track) error {
 	if sameTrack(s.intake.track(t.ID), &t) {
 		return nil
 	}
-	if s.cut == nil && s.intake.track(t.ID) != nil {
+	if s.main.cut == nil && s.intake.track(t.ID) != nil {
 		s.intake.dropQueue() // frames of the old configuration
 	}
 	s.intake.put(t)
-	if s.cut != nil {
-		s.intake.waiting = !s.sameTracks(s.intake.list())
+	if s.main.cut != nil {
+		s.intake.waiting = !sameTracks(s.intake.list(), s.main.tracks)
 		return nil
 	}
 	return s.tryStart(now)
@@ -98,7 +99,7 @@ func (s *Stream) writeFrame(f media.Frame) error {
 		return nil
 	}
 	s.meter(&f, t)
-	if s.cut != nil {
+	if s.main.cut != nil {
 		taken, err := s.running(&f, t)
 		if taken || err != nil {
 			s.arrived = time.Since(s.registry.began)
@@ -131,7 +132,7 @@ func (s *Stream) meter(f *media.Frame, t *media.Track) {
 // running gives f to the present domain. It returns false where f must begin a
 // new one, or wait for it.
 func (s *Stream) running(f *media.Frame, t *media.Track) (taken bool, err error) {
-	l := s.cut.lane(f.Track)
+	l := s.main.cut.lane(f.Track)
 	if f.Discontinuity && !s.sameJump(l, f.Track) {
 		s.jumper = f.Track
 		return false, nil
@@ -146,13 +147,13 @@ func (s *Stream) running(f *media.Frame, t *media.Track) (taken bool, err error)
 		}
 	}
 	// Frames whose clock stands nearly still would fill a part for ever.
-	if s.cut.sizeBytes() > min(s.ring.capBytes, maxPartBytes) {
-		return true, s.ring.tooMuch()
+	if s.main.cut.sizeBytes() > min(s.main.ring.capBytes, maxPartBytes) {
+		return true, s.main.ring.tooMuch()
 	}
-	if l == s.cut.audio {
-		return true, s.cut.audioFrame(f)
+	if l == s.main.cut.audio {
+		return true, s.main.cut.audioFrame(f)
 	}
-	paused, err := s.cut.leadFrame(f)
+	paused, err := s.main.cut.leadFrame(f)
 	if paused {
 		s.jumper = f.Track
 	}
@@ -169,23 +170,11 @@ func (s *Stream) sameJump(l *lane, id media.TrackID) bool {
 	return true
 }
 
-func (s *Stream) sameTracks(ts []media.Track) bool {
-	if len(ts) != len(s.tracks) {
-		return false
-	}
-	for i := range ts {
-		if !sameTrack(&ts[i], &s.tracks[i]) {
-			return false
-		}
-	}
-	return true
-}
-
 // tryStart begins a domain if what it needs is there, with what was queued.
 func (s *Stream) tryStart(now time.Time) error {
 	in := &s.intake
 	in.trimAudio(now)
-	if !in.ready(now, s.ring.capBytes/4) {
+	if !in.ready(now, s.main.ring.capBytes/4) {
 		return nil
 	}
 	queue := in.queue
@@ -217,7 +206,7 @@ func (s *Stream) tryStart(now time.Time) error {
 
 // replay is writeFrame for what was queued and metered.
 func (s *Stream) replay(f *media.Frame) error {
-	if s.cut == nil { // a pause within the queue ended the domain again
+	if s.main.cut == nil { // a pause within the queue ended the domain again
 		s.intake.enqueue(*f, s.now())
 		return s.tryStart(s.now())
 	}
@@ -232,70 +221,11 @@ func (s *Stream) replay(f *media.Frame) error {
 
 // startDomain begins a stretch of continuous decode times with its first frame.
 func (s *Stream) startDomain(first *queued) error {
-	tracks := s.intake.list()
 	s.release(first.at)
-	if !s.sameTracks(tracks) {
-		if err := s.newInit(tracks); err != nil {
-			return err
-		}
+	if err := s.main.startDomain(s.intake.list(), &first.frame); err != nil {
+		return err
 	}
-	if s.ring.nextPart > 0 {
-		s.ring.discNext = true
-	}
-	c := &cutter{
-		lead:       &lane{track: tracks[0]},
-		pace:       newPace(tracks[0]),
-		scale:      int64(tracks[0].Timescale),
-		single:     s.ring.nextPart == 0,
-		want:       s.registry.config.PartTarget,
-		partTarget: s.partTarget,
-		emit:       s.emit,
-		split:      s.split,
-	}
-	c.segLimit = c.ticks(s.ring.target)
-	c.target = c.ticks(s.partTarget)
-	c.domain = (s.timeline.Microseconds()*c.scale + 999_999) / 1_000_000
-	c.start, c.segStart = c.domain, c.domain
-	c.lead.offset = c.domain - first.frame.DTS
-	if len(tracks) > 1 {
-		c.setAudio(tracks[1], first.frame.DTS)
-	}
-	s.cut, s.domainFrom = c, first.at
+	s.domainFrom, s.arrived = first.at, time.Since(s.registry.began)
 	s.placeWaiting()
-	s.arrived = time.Since(s.registry.began)
 	return nil
-}
-
-func (s *Stream) newInit(tracks []media.Track) error {
-	data, err := cmaf.InitSegment(tracks)
-	if err != nil {
-		return &Error{livestream.Reason{Code: livestream.BadMedia, Detail: err.Error()}}
-	}
-	s.tracks, s.still = tracks, still{}
-	s.ring.addInit(&Init{Epoch: s.epoch, Data: data, Length: lengthOf(len(data))})
-	return nil
-}
-
-// emit takes a part that the cutter closed.
-func (s *Stream) emit(c cut) error {
-	if s.partTarget == 0 {
-		s.partTarget = s.cut.partTarget
-	}
-	p := s.ring.add(c, s.domainFrom.Add(s.cut.duration(c.start)))
-	p.SessionID = s.SessionID()
-	s.still.see(&c, p)
-	if c.endsSegment {
-		s.ring.complete()
-	}
-	s.fresh = true
-	s.watchOver()
-	err := s.ring.evict()
-	s.publish(false)
-	return err
-}
-
-// split takes note that the open segment ended between two parts.
-func (s *Stream) split() {
-	s.ring.complete()
-	s.publish(false)
 }

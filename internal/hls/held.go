@@ -63,30 +63,30 @@ type hold struct {
 }
 
 // newHold prepares a hold that begins at from, which is timeline in media time.
-func (s *Stream) newHold(from time.Time) *hold {
-	h := &hold{lead: s.tracks[0], scale: int64(s.tracks[0].Timescale), from: from}
+func (r *Rendition) newHold(from time.Time) *hold {
+	h := &hold{lead: r.tracks[0], scale: int64(r.tracks[0].Timescale), from: from}
 	c := cutter{scale: h.scale}
-	h.start = (s.timeline.Microseconds()*h.scale + 999_999) / 1_000_000
+	h.start = (r.stream.timeline.Microseconds()*h.scale + 999_999) / 1_000_000
 	h.at, h.segStart = h.start, h.start
-	h.part = c.ticks(s.partTarget)
-	sound := &s.tracks[len(s.tracks)-1]
+	h.part = c.ticks(r.partTarget)
+	sound := &r.tracks[len(r.tracks)-1]
 	if sound.Codec == media.AAC {
 		h.silence, h.unit = media.AACSilence(sound.Config), media.AACFrameSamples(sound.Config)
 		h.sound = h.start * int64(sound.Timescale) / h.scale
 	}
 	switch video := h.lead.Codec.Video(); {
-	case video && len(s.tracks) > 1:
+	case video && len(r.tracks) > 1:
 		h.audio = sound
 		fallthrough
 	case video:
-		h.stand, h.picture, h.offset = standPicture, s.still.data, s.still.offset
+		h.stand, h.picture, h.offset = standPicture, r.still.data, r.still.offset
 	default:
 		h.stand = standSilence
 		h.part -= h.part % h.unit // whole access units
 	}
 	if video := h.stand == standPicture; video && (len(h.picture) == 0 || len(h.picture) > maxPicture) ||
 		(!video || h.audio != nil) && h.silence == nil || h.part <= 0 {
-		h.stand, h.part = standGap, c.ticks(s.partTarget)
+		h.stand, h.part = standGap, c.ticks(r.partTarget)
 	}
 	return h
 }
@@ -140,7 +140,7 @@ func (h *hold) end() time.Duration {
 // watchOver makes sure that somebody looks whether media comes.
 func (s *Stream) watchOver() {
 	if s.starving.t == nil {
-		s.set(&s.starving, s.ring.target, s.starve)
+		s.set(&s.starving, s.main.ring.target, s.starve)
 	}
 }
 
@@ -148,11 +148,11 @@ func (s *Stream) watchOver() {
 // duration, and then lists each part as it is due.
 func (s *Stream) starve() {
 	now := s.now()
-	if s.held == nil {
+	if s.main.held == nil {
 		idle := now.Sub(s.registry.began) - s.arrived
 		switch {
-		case idle < s.ring.target:
-			s.set(&s.starving, s.ring.target-idle, s.starve)
+		case idle < s.main.ring.target:
+			s.set(&s.starving, s.main.ring.target-idle, s.starve)
 			return
 		case !s.progress.Load().Playable || s.intake.imminent(now) || s.fault != nil:
 			s.set(&s.starving, trackWait, s.starve)
@@ -163,9 +163,9 @@ func (s *Stream) starve() {
 	if !s.intake.imminent(now) {
 		s.fill(now)
 	}
-	wait := s.held.date(s.held.at + s.held.part).Sub(now)
+	wait := s.main.held.date(s.main.held.at + s.main.held.part).Sub(now)
 	if wait <= 0 { // media is about to come, or the store hangs
-		wait = s.partTarget
+		wait = s.main.partTarget
 	}
 	s.set(&s.starving, wait, s.starve)
 }
@@ -177,16 +177,16 @@ func (s *Stream) starve() {
 func (s *Stream) hold(now time.Time) {
 	s.interrupt()
 	from := s.over
-	if early := now.Add(-2 * s.ring.target); from.Before(early) {
+	if early := now.Add(-2 * s.main.ring.target); from.Before(early) {
 		from = early
-	} else if late := now.Add(-3 * s.partTarget); from.After(late) {
+	} else if late := now.Add(-3 * s.main.partTarget); from.After(late) {
 		from = late // media that came faster than it plays is dated ahead
 	}
-	if len(s.still.data) <= maxPicture {
-		s.still.data = bytes.Clone(s.still.data) // lets go of the part around it
+	if len(s.main.still.data) <= maxPicture {
+		s.main.still.data = bytes.Clone(s.main.still.data) // lets go of the part around it
 	}
-	s.held = s.newHold(from)
-	s.ring.discNext = true
+	s.main.held = s.main.newHold(from)
+	s.main.ring.discNext = true
 	s.fresh = false
 	if s.Stage() == livestream.StageLive {
 		s.setStage(livestream.StageReconnecting)
@@ -196,36 +196,36 @@ func (s *Stream) hold(now time.Time) {
 // fill lists the parts that are due. Nothing is added to what the store has not
 // made durable yet.
 func (s *Stream) fill(now time.Time) {
-	h := s.held
-	if behind := now.Sub(h.date(h.at)); behind > 2*s.ring.target+s.partTarget {
+	h := s.main.held
+	if behind := now.Sub(h.date(h.at)); behind > 2*s.main.ring.target+s.main.partTarget {
 		// The process or the store hung: what is missing is not made up for.
 		s.endHold()
 		s.hold(now)
-		h = s.held
+		h = s.main.held
 	}
 	added := false
 	for !h.date(h.at + h.part).After(now) {
-		if s.ring.visible() < len(s.ring.segs) {
+		if s.main.ring.visible() < len(s.main.ring.segs) {
 			break
 		}
 		s.addHeld(h.part)
 		added = true
 	}
 	if added {
-		s.ring.evict() // what does not fit is media, and told to its publisher
-		s.publish(false)
+		s.main.ring.evict() // what does not fit is media, and told to its publisher
+		s.main.publish(false)
 	}
 }
 
 // addHeld lists a part of the hold. Its segments end like a steady encoder's.
 func (s *Stream) addHeld(length int64) {
-	h := s.held
+	h := s.main.held
 	at := h.date(h.at)
-	p := s.ring.add(h.cut(length), at)
+	p := s.main.ring.add(h.cut(length), at)
 	p.SessionID = s.SessionID()
 	long := h.at - h.segStart
-	if long >= h.scale*int64(minSegment/time.Second) || long+h.part > h.scale*int64(s.ring.target/time.Second) {
-		s.ring.complete()
+	if long >= h.scale*int64(minSegment/time.Second) || long+h.part > h.scale*int64(s.main.ring.target/time.Second) {
+		s.main.complete()
 		h.segStart = h.at
 	}
 }
@@ -233,22 +233,22 @@ func (s *Stream) addHeld(length int64) {
 // release ends the hold because media is back, which arrived at that time: the
 // picture is held until then.
 func (s *Stream) release(arrived time.Time) {
-	h := s.held
+	h := s.main.held
 	if h == nil {
 		return
 	}
 	s.fill(arrived)
-	h = s.held
+	h = s.main.held
 	c := cutter{scale: h.scale}
 	rest := min(c.ticks(arrived.Sub(h.date(h.at))), h.part)
 	least := c.ticks(shortTail)
-	if s.ring.open() != nil {
+	if s.main.ring.open() != nil {
 		least /= 4
 	}
 	if h.stand == standSilence {
 		rest -= rest % h.unit
 	}
-	if rest >= least && rest > 0 && s.ring.visible() == len(s.ring.segs) {
+	if rest >= least && rest > 0 && s.main.ring.visible() == len(s.main.ring.segs) {
 		s.addHeld(rest)
 	}
 	s.endHold()
@@ -256,10 +256,10 @@ func (s *Stream) release(arrived time.Time) {
 
 // endHold ends the hold as it is, and its segment.
 func (s *Stream) endHold() {
-	if s.held == nil {
+	if s.main.held == nil {
 		return
 	}
-	s.timeline, s.over = s.held.end(), s.held.date(s.held.at)
-	s.held = nil
-	s.split()
+	s.timeline, s.over = s.main.held.end(), s.main.held.date(s.main.held.at)
+	s.main.held = nil
+	s.main.split()
 }

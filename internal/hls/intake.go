@@ -154,3 +154,15 @@ func (in *intake) trimAudio(now time.Time) {
 func sameTrack(a, b *media.Track) bool {
 	return a != nil && b != nil && a.ID == b.ID && a.Codec == b.Codec && a.Timescale == b.Timescale && bytes.Equal(a.Config, b.Config)
 }
+
+func sameTracks(as, bs []media.Track) bool {
+	if len(as) != len(bs) {
+		return false
+	}
+	for i := range as {
+		if !sameTrack(&as[i], &bs[i]) {
+			return false
+		}
+	}
+	return true
+}

@@ -12,28 +12,29 @@ import (
 
 // publish makes what the ring holds the current snapshot and wakes whoever
 // waits for it. The caller holds mu.
-func (s *Stream) publish(ended bool) {
-	old := s.window.Current()
-	next := s.snapshot(ended)
-	s.window.current.Store(next)
+func (r *Rendition) publish(ended bool) {
+	old := r.window.Current()
+	next := r.snapshot(ended)
+	r.window.current.Store(next)
 	close(old.next)
+	s := r.stream
 	s.note()
-	if s.progress.Load().Playable && s.fresh && !s.gone && s.held == nil {
+	if s.progress.Load().Playable && s.fresh && !s.gone && r.held == nil {
 		s.setStage(livestream.StageLive)
 	}
 }
 
-func (s *Stream) snapshot(ended bool) *Snapshot {
-	r := &s.ring
-	segs := r.segs[:r.visible()]
+func (r *Rendition) snapshot(ended bool) *Snapshot {
+	ring := &r.ring
+	segs := ring.segs[:ring.visible()]
 	n := &Snapshot{
-		Ended: ended, Epoch: r.hinted, PartTarget: s.partTarget, NextPart: r.nextPart,
-		FirstMSN: r.listFrom, LastMSN: r.listFrom - 1,
-		inits: r.inits, variant: s.variant(), muxed: len(s.tracks) > 1, next: make(chan struct{}),
-		shared: s.mediaPrefix,
+		Ended: ended, Epoch: ring.hinted, PartTarget: r.partTarget, NextPart: ring.nextPart,
+		FirstMSN: ring.listFrom, LastMSN: ring.listFrom - 1,
+		inits: ring.inits, variant: r.variant(), muxed: len(r.tracks) > 1, next: make(chan struct{}),
+		shared: r.mediaPrefix,
 	}
-	if len(segs) < len(r.segs) {
-		next := r.segs[len(segs)].parts[0]
+	if len(segs) < len(ring.segs) {
+		next := ring.segs[len(segs)].parts[0]
 		n.Epoch, n.NextPart = next.Epoch, next.Counter
 	}
 	count, parts := 0, 0
@@ -53,22 +54,22 @@ func (s *Stream) snapshot(ended bool) *Snapshot {
 			n.OpenParts = len(g.parts)
 		}
 	}
-	if from := r.listIndex(); from < len(segs) && segs[from].done != nil {
+	if from := ring.listIndex(); from < len(segs) && segs[from].done != nil {
 		n.listed = true
-		s.render(n, segs[from:])
+		r.render(n, segs[from:])
 	}
 	return n
 }
 
 // render writes the playlist texts of a snapshot that lists segs.
-func (s *Stream) render(n *Snapshot, segs []*segment) {
-	s.version++
-	m := &s.renderer
-	target := s.ring.target
+func (r *Rendition) render(n *Snapshot, segs []*segment) {
+	r.version++
+	m := &r.renderer
+	target := r.ring.target
 	*m = playlist.Media{
 		TargetDuration: int(target / time.Second),
-		PartTarget:     s.partTarget,
-		PartHoldBack:   3 * s.partTarget,
+		PartTarget:     r.partTarget,
+		PartHoldBack:   3 * r.partTarget,
 		HoldBack:       3 * target,
 		CanSkipUntil:   6 * target,
 		CanBlockReload: true,
@@ -85,8 +86,8 @@ func (s *Stream) render(n *Snapshot, segs []*segment) {
 	if !n.Ended {
 		m.PreloadHint = partURI(n.Epoch, n.NextPart)
 	}
-	s.cues.expire(segs[0].at)
-	m.DateRanges = s.cues.list(m.DateRanges, n.NextPart)
+	r.stream.cues.expire(segs[0].at)
+	m.DateRanges = r.stream.cues.list(m.DateRanges, n.NextPart)
 	edge := segs[len(segs)-1].end()
 	skip := 0
 	for _, g := range segs {
@@ -107,45 +108,45 @@ func (s *Stream) render(n *Snapshot, segs []*segment) {
 		}
 		m.Segments = append(m.Segments, line)
 	}
-	tag := s.runID + "-" + number(n.Epoch) + "-" + number(s.version)
-	s.text = m.AppendText(s.text[:0])
-	n.full = newText(bytes.Clone(s.text), tag)
+	tag := r.stream.runID + "-" + number(n.Epoch) + "-" + number(r.version)
+	r.text = m.AppendText(r.text[:0])
+	n.full = newText(bytes.Clone(r.text), tag)
 	n.delta = n.full
 	if skip > 0 && !n.Ended {
 		m.SkippedSegments = skip
 		m.Segments = m.Segments[skip:]
-		s.text = m.AppendText(s.text[:0])
-		n.delta = newText(bytes.Clone(s.text), tag+"-d")
+		r.text = m.AppendText(r.text[:0])
+		n.delta = newText(bytes.Clone(r.text), tag+"-d")
 	}
 	clear(m.Segments) // hold on to no media
 }
 
-// variant describes the run as the multivariant playlist's only variant.
+// variant describes the rendition as the multivariant playlist's only variant.
 // Bandwidths are measured: the peak is that of the busiest segment so far.
-func (s *Stream) variant() playlist.Variant {
+func (r *Rendition) variant() playlist.Variant {
 	v := playlist.Variant{NoClosedCaptions: true}
-	for i := range s.tracks {
-		t := &s.tracks[i]
+	for i := range r.tracks {
+		t := &r.tracks[i]
 		if v.Codecs != "" {
 			v.Codecs += ","
 		}
 		v.Codecs += t.CodecString
 		if t.Codec.Video() {
-			v.Width, v.Height, v.FrameRate = t.Width, t.Height, s.frameRate(t)
+			v.Width, v.Height, v.FrameRate = t.Width, t.Height, r.frameRate(t)
 		}
 	}
-	average := bitrate(s.ring.allBytes, s.ring.allTime)
+	average := bitrate(r.ring.allBytes, r.ring.allTime)
 	v.AverageBandwidth = roundUp(average)
-	v.Bandwidth = roundUp(max(s.ring.peakBps, average, 1))
+	v.Bandwidth = roundUp(max(r.ring.peakBps, average, 1))
 	return v
 }
 
 // frameRate is the announced one where frames agree with it, else as measured.
-func (s *Stream) frameRate(t *media.Track) float64 {
-	if s.cut == nil || s.cut.pace.frame() == 0 {
+func (r *Rendition) frameRate(t *media.Track) float64 {
+	if r.cut == nil || r.cut.pace.frame() == 0 {
 		return t.FrameRate
 	}
-	measured := float64(t.Timescale) / float64(s.cut.pace.frame())
+	measured := float64(t.Timescale) / float64(r.cut.pace.frame())
 	if math.Abs(measured-t.FrameRate) < 0.01*measured {
 		return t.FrameRate
 	}

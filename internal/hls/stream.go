@@ -17,12 +17,10 @@ type Stream struct {
 	playbackID string
 	runID      string
 	began      time.Time // with the monotonic reading
-	// mediaPrefix stands before each URI in shared delivery.
-	mediaPrefix string
-	window      Window
-	stage       atomic.Uint32
-	session     atomic.Pointer[string]
-	progress    atomic.Pointer[livestream.Progress]
+	stage      atomic.Uint32
+	session    atomic.Pointer[string]
+	progress   atomic.Pointer[livestream.Progress]
+	main       *Rendition // the muxed one, or the lead's of several
 
 	// mu serialises the writers: the publisher's goroutine, the session's
 	// actor, the timers. Viewers never take it.
@@ -32,27 +30,18 @@ type Stream struct {
 	gone       bool  // that publisher is gone
 	closing    alarm // ENDLIST, then removal
 	delay      time.Duration
-	ring       ring
-	partTarget time.Duration // 0 until chosen
 	intake     intake
-	cut        *cutter       // of the present domain; nil between domains
 	timeline   time.Duration // where the decode times of the next domain begin
 	over       time.Time     // the date at which the domain before ended
 	domainFrom time.Time     // arrival of the domain's first frame
 	jumper     media.TrackID // whose clock jumped, so that the domain began; 0: none
 	fresh      bool          // the present publish has made a part
-	tracks     []media.Track // of the newest initialization section
-	renderer   playlist.Media
-	text       []byte
-	version    int64
 	gop        gopMeter
 	keySeen    bool
 	sessionMSN int64         // first number that belongs to the present session
 	starving   alarm         // looks whether media comes; paces the parts of held
 	arrived    time.Duration // when the newest frame that is in a domain came, since Registry.began
-	still      still
 	cues       cues
-	held       *hold // the domain that stands in for media; nil while it comes
 	fault      error // why the publication cannot go on; nil while it can
 }
 
@@ -66,8 +55,8 @@ func (s *Stream) SessionID() string { return *s.session.Load() }
 // RunID names the run in URLs.
 func (s *Stream) RunID() string { return s.runID }
 
-// Window is the run's media.
-func (s *Stream) Window() *Window { return &s.window }
+// Window is the run's media: of the lead where there are several renditions.
+func (s *Stream) Window() *Window { return &s.main.window }
 
 // newStream begins a run at the numbers behind those that were ever listed.
 func newStream(r *Registry, o OpenOptions) *Stream {
@@ -75,27 +64,8 @@ func newStream(r *Registry, o OpenOptions) *Stream {
 	if target <= 0 {
 		target = defaultTarget
 	}
-	s := &Stream{registry: r, playbackID: o.PlaybackID, runID: o.Run.ID, partTarget: o.Run.PartTarget, began: time.Now()}
-	s.mediaPrefix = "../"
-	if base := r.config.MediaBase; base != "" {
-		s.mediaPrefix = base + "/hls/" + o.PlaybackID + "/" + o.Run.ID + "/"
-	}
-	s.window.targetDuration = target
-	s.window.span = max(r.config.Window, 3*target)
-	s.ring = ring{
-		target:   target,
-		listFor:  s.window.span,
-		capBytes: r.config.RingBytes,
-		nextMSN:  o.Run.MSNMark + 1,
-		listFrom: o.Run.MSNMark + 1,
-		disc:     o.Run.DiscontinuityMark,
-		discNext: o.Run.MSNMark > 0, // a player may hold what was listed before a restart
-		markMSN:  o.Run.MSNMark,
-		markDisc: o.Run.DiscontinuityMark,
-	}
-	s.window.current.Store(&Snapshot{
-		FirstMSN: s.ring.nextMSN, LastMSN: o.Run.MSNMark, PartTarget: s.partTarget, next: make(chan struct{}),
-	})
+	s := &Stream{registry: r, playbackID: o.PlaybackID, runID: o.Run.ID, began: time.Now()}
+	s.main = newRendition(s, o.Run, target)
 	return s
 }
 
@@ -119,7 +89,7 @@ func (s *Stream) attach(o OpenOptions) *Packager {
 	s.gop, s.keySeen, s.fault = gopMeter{}, false, nil
 	s.cues.forget()
 	s.cues.endSplices()
-	s.sessionMSN = s.ring.nextMSN
+	s.sessionMSN = s.main.ring.nextMSN
 	s.note()
 	s.setStage(livestream.StageWaiting)
 	return &Packager{s: s, generation: s.generation}
@@ -133,12 +103,12 @@ func (s *Stream) setStage(to livestream.Stage) {
 
 // note publishes Progress.
 func (s *Stream) note() {
-	snap := s.window.Current()
+	snap := s.main.window.Current()
 	s.progress.Store(&livestream.Progress{
 		Playable:      snap.listed && snap.LastMSN+min(1, int64(snap.OpenParts)) >= s.sessionMSN,
-		MSN:           s.ring.nextMSN - 1,
-		Discontinuity: s.ring.disc,
-		PartTarget:    s.partTarget,
+		MSN:           s.main.ring.nextMSN - 1,
+		Discontinuity: s.main.ring.disc,
+		PartTarget:    s.main.partTarget,
 		LongestGOP:    s.gop.longest(),
 		KeyframeSeen:  s.keySeen,
 	})
@@ -153,7 +123,7 @@ func (s *Stream) end(linger time.Duration) {
 	s.gone = true
 	s.intake.reset()
 	s.setStage(livestream.StageEnded)
-	if linger <= 0 || !s.window.Current().listed {
+	if linger <= 0 || !s.main.window.Current().listed {
 		s.finish()
 		return
 	}
@@ -162,13 +132,13 @@ func (s *Stream) end(linger time.Duration) {
 
 // finish gives the playlist its ENDLIST. It can be fetched for one window more.
 func (s *Stream) finish() {
-	s.publish(true)
+	s.main.publish(true)
 	s.setStage(livestream.StageEnded)
-	if !s.window.Current().listed {
+	if !s.main.window.Current().listed {
 		s.registry.remove(s)
 		return
 	}
-	s.set(&s.closing, s.ring.listFor, func() { s.registry.remove(s) })
+	s.set(&s.closing, s.main.ring.listFor, func() { s.registry.remove(s) })
 }
 
 // An alarm is one timer of a stream, guarded by its mu.
