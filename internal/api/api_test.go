@@ -227,8 +227,8 @@ func TestBodiesThatAreTaken(t *testing.T) {
 func TestSettingsAtCreate(t *testing.T) {
 	w := newWorld(t)
 	id := data[struct{ ID string }](t, w.call("POST", base+"/livestreams",
-		`{"tally":{"reconnect_window_seconds":0,"damping_seconds":5,"await_encoder_seconds":60,"endlist_delay_seconds":0,"publisher_policy":"reject"}}`)).ID
-	want := livestream.Settings{Damping: 5 * time.Second, AwaitEncoder: time.Minute, Publisher: livestream.Reject}
+		`{"tally":{"reconnect_window_seconds":0,"damping_seconds":5,"await_encoder_seconds":60,"endlist_delay_seconds":0,"dvr_window_seconds":43200,"keep":true,"publisher_policy":"reject"}}`)).ID
+	want := livestream.Settings{Damping: 5 * time.Second, AwaitEncoder: time.Minute, DVRWindow: 12 * time.Hour, Keep: true, Publisher: livestream.Reject}
 	if got := w.record(id).Livestream.Settings; got != want {
 		t.Errorf("settings are %+v, want %+v", got, want)
 	}

@@ -101,10 +101,14 @@ var settings = map[string]struct {
 	"damping_seconds":          {0, 300, func(c *livestream.Change) **time.Duration { return &c.Damping }},
 	"await_encoder_seconds":    {60, 86400, func(c *livestream.Change) **time.Duration { return &c.AwaitEncoder }},
 	"endlist_delay_seconds":    {0, 600, func(c *livestream.Change) **time.Duration { return &c.EndlistDelay }},
+	"dvr_window_seconds":       {0, 43200, func(c *livestream.Change) **time.Duration { return &c.DVRWindow }},
 }
 
 // policySetting is the one setting that is no duration.
 const policySetting = "publisher_policy"
+
+// keepSetting is a flag.
+const keepSetting = "keep"
 
 func policies() (words []string) {
 	for _, p := range livestream.Policies {
@@ -137,6 +141,9 @@ func changeOf(body input.Object, known ...string) (c livestream.Change, ours inp
 				p := livestream.Policy(word)
 				c.Publisher = &p
 			}
+		case name == keepSetting:
+			keep := ours.Flag(name, false)
+			c.Keep = &keep
 		case !slices.Contains(known, name):
 			ours.Fault(name, "is no setting")
 		}

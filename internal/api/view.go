@@ -107,6 +107,8 @@ type settingsObject struct {
 	Damping         int64 `json:"damping_seconds"`
 	AwaitEncoder    int64 `json:"await_encoder_seconds"`
 	EndlistDelay    int64 `json:"endlist_delay_seconds"`
+	DVRWindow       int64 `json:"dvr_window_seconds"`
+	Keep            bool  `json:"keep"`
 
 	PublisherPolicy livestream.Policy `json:"publisher_policy"`
 }
@@ -121,6 +123,8 @@ func (v view) livestreamTally(l *livestream.Livestream) *livestreamTally {
 			Damping:         seconds(l.Settings.Damping),
 			AwaitEncoder:    seconds(l.Settings.AwaitEncoder),
 			EndlistDelay:    seconds(l.Settings.EndlistDelay),
+			DVRWindow:       seconds(l.Settings.DVRWindow),
+			Keep:            l.Settings.Keep,
 			PublisherPolicy: cmp.Or(l.Settings.Publisher, livestream.ReplaceIfStale),
 		},
 		Epoch:       l.Epoch,

@@ -13,6 +13,8 @@ type Settings struct {
 	Damping         *time.Duration `placeholder:"TIME" help:"How long the key is refused after a stop, 0s to 5m (default 30s)."`
 	AwaitEncoder    *time.Duration `placeholder:"TIME" help:"How long a started livestream waits for its encoder, 1m to 24h (default 30m)."`
 	EndlistDelay    *time.Duration `placeholder:"TIME" help:"How long the playlist outlives a clean end, 0s to 10m (default 10s)."`
+	DVRWindow       *time.Duration `name:"dvr-window" placeholder:"TIME" help:"How far back viewers can seek, 0s to 12h (default 0s: the server's own 12 s). From the next session on."`
+	Keep            *bool          `negatable:"" help:"Keep segments after a session's end, so that it can be played. From the next session on."`
 	PublisherPolicy string         `enum:",replace-if-stale,reject,replace" default:"" placeholder:"POLICY" help:"What a second encoder with the same key does; replace-if-stale (the default), reject or replace."`
 }
 
@@ -20,6 +22,9 @@ type Settings struct {
 func (t Settings) addTo(body map[string]any) error {
 	if t.PublisherPolicy != "" {
 		tallyOf(body)["publisher_policy"] = t.PublisherPolicy
+	}
+	if t.Keep != nil {
+		tallyOf(body)["keep"] = *t.Keep
 	}
 	for _, set := range []struct {
 		flag, name string
@@ -29,6 +34,7 @@ func (t Settings) addTo(body map[string]any) error {
 		{"--damping", "damping_seconds", t.Damping},
 		{"--await-encoder", "await_encoder_seconds", t.AwaitEncoder},
 		{"--endlist-delay", "endlist_delay_seconds", t.EndlistDelay},
+		{"--dvr-window", "dvr_window_seconds", t.DVRWindow},
 	} {
 		if set.value == nil {
 			continue

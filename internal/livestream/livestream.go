@@ -65,7 +65,13 @@ type Settings struct {
 	Damping         time.Duration // how long the key is refused after a stop, three takeovers, three failures; 0 to 300 s
 	AwaitEncoder    time.Duration // how long a started meeting waits; 1 min to 24 h
 	EndlistDelay    time.Duration // how long the playlist outlives a clean end; 0 to 600 s
-	Publisher       Policy        // what becomes of a second publisher; "" is ReplaceIfStale
+	// DVRWindow is how much media the playlist lists, 0 to 12 h, whole seconds. Up
+	// to the server's own window (12 s) it is that, in memory alone. Keep keeps a
+	// session's segments after its end. Both hold for sessions that begin later.
+	DVRWindow time.Duration
+	Keep      bool
+
+	Publisher Policy // what becomes of a second publisher; "" is ReplaceIfStale
 }
 
 // DefaultSettings are those of design section 3.
@@ -87,6 +93,8 @@ type Change struct {
 	Damping         *time.Duration
 	AwaitEncoder    *time.Duration
 	EndlistDelay    *time.Duration
+	DVRWindow       *time.Duration
+	Keep            *bool
 	Publisher       *Policy
 }
 
@@ -98,6 +106,9 @@ func (c Change) Apply(l Livestream) Livestream {
 	if c.Publisher != nil {
 		l.Settings.Publisher = *c.Publisher
 	}
+	if c.Keep != nil {
+		l.Settings.Keep = *c.Keep
+	}
 	for _, f := range []struct {
 		to   *time.Duration
 		from *time.Duration
@@ -106,6 +117,7 @@ func (c Change) Apply(l Livestream) Livestream {
 		{&l.Settings.Damping, c.Damping},
 		{&l.Settings.AwaitEncoder, c.AwaitEncoder},
 		{&l.Settings.EndlistDelay, c.EndlistDelay},
+		{&l.Settings.DVRWindow, c.DVRWindow},
 	} {
 		if f.from != nil {
 			*f.to = *f.from

@@ -33,7 +33,7 @@ const sessionColumns = `s.id, s.livestream_id, s.phase, s.epoch, s.created_at, s
 
 const recordColumns = `l.account_id, l.app_id, l.id, l.name, l.meeting_id, l.stream_key, l.playback_id,
 	l.disabled, l.created_at, l.updated_at, l.reconnect_window_ms, l.damping_ms, l.await_encoder_ms,
-	l.endlist_delay_ms, l.epoch, l.refuse_until, l.longest_gop_ns, l.run_id, l.run_target_secs,
+	l.endlist_delay_ms, l.dvr_window_ms, l.keep, l.epoch, l.refuse_until, l.longest_gop_ns, l.run_id, l.run_target_secs,
 	l.run_part_target_ns, l.run_msn_mark, l.run_discontinuity_mark, l.run_ends_at, l.deleted_at,
 	l.publisher_policy, l.defend_until, l.takeover_last, l.takeover_before, l.failure_last, l.failure_before, ` + sessionColumns
 
@@ -48,7 +48,7 @@ func scanRecord(row scanner) (livestream.Record, error) {
 	err := row.Scan(append([]any{
 		&l.AccountID, &l.AppID, &l.ID, &name, text{&l.MeetingID}, key{&l.StreamKey}, &l.PlaybackID,
 		&l.Disabled, moment{&l.CreatedAt}, moment{&l.UpdatedAt}, millis{&set.ReconnectWindow}, millis{&set.Damping},
-		millis{&set.AwaitEncoder}, millis{&set.EndlistDelay}, &l.Epoch, moment{&l.RefuseUntil}, &l.LongestGOP, &run.ID,
+		millis{&set.AwaitEncoder}, millis{&set.EndlistDelay}, millis{&set.DVRWindow}, flag{&set.Keep}, &l.Epoch, moment{&l.RefuseUntil}, &l.LongestGOP, &run.ID,
 		&run.TargetDuration, &run.PartTarget, &run.MSNMark, &run.DiscontinuityMark, moment{&run.EndsAt}, moment{&l.DeletedAt},
 		(*string)(&set.Publisher), moment{&l.DefendUntil}, moment{&l.Takeovers.Last}, moment{&l.Takeovers.Before},
 		moment{&l.Failures.Last}, moment{&l.Failures.Before},

@@ -23,7 +23,7 @@ func testLookups(t *testing.T, f *fixture) {
 		{"name of all kinds of characters", func(l *livestream.Livestream) { l.Name = "a'\"%_\\ 日本\u202e🎬;--" }},
 		{"of a meeting", func(l *livestream.Livestream) { l.MeetingID = meeting }},
 		{"own settings", func(l *livestream.Livestream) {
-			l.Settings = livestream.Settings{ReconnectWindow: 0, Damping: time.Second, AwaitEncoder: 24 * time.Hour, EndlistDelay: 600 * time.Second}
+			l.Settings = livestream.Settings{ReconnectWindow: 0, Damping: time.Second, AwaitEncoder: 24 * time.Hour, EndlistDelay: 600 * time.Second, DVRWindow: 12 * time.Hour, Keep: true}
 		}},
 		{"used before", func(l *livestream.Livestream) {
 			l.Disabled, l.Epoch, l.RefuseUntil, l.LongestGOP = true, 7, at(5), 2002*time.Millisecond+1

@@ -71,9 +71,10 @@ func drawEvent(rt *rapid.T, m livestream.Record, now time.Time) livestream.Event
 	}
 	if e.Kind == livestream.Configure {
 		window := time.Duration(rapid.IntRange(0, 9).Draw(rt, "new window")) * time.Second
+		keep := rapid.Bool().Draw(rt, "keep")
 		policy := rapid.SampledFrom(livestream.Policies).Draw(rt, "policy")
 		e.Change = livestream.Change{Publisher: &policy, SetName: true, Name: rapid.SampledFrom([]string{"", "new"}).Draw(rt, "name"),
-			HasName: rapid.Bool().Draw(rt, "named"), ReconnectWindow: &window, Damping: &window}
+			HasName: rapid.Bool().Draw(rt, "named"), Keep: &keep, DVRWindow: &window, ReconnectWindow: &window, Damping: &window}
 		if !e.Change.HasName {
 			e.Change.Name = ""
 		}
