@@ -72,6 +72,9 @@ type Settings struct {
 	Keep      bool
 
 	Publisher Policy // what becomes of a second publisher; "" is ReplaceIfStale
+
+	Playback       PlaybackPolicy // who may watch; "" is PlaybackPublic
+	AllowedOrigins string         // of pages that may play, as JoinOrigins makes it; "": any
 }
 
 // DefaultSettings are those of design section 3.
@@ -96,6 +99,9 @@ type Change struct {
 	DVRWindow       *time.Duration
 	Keep            *bool
 	Publisher       *Policy
+
+	Playback       *PlaybackPolicy
+	AllowedOrigins *string // as JoinOrigins makes it
 }
 
 // Apply returns l with what c sets. The values were checked by who made c.
@@ -105,6 +111,12 @@ func (c Change) Apply(l Livestream) Livestream {
 	}
 	if c.Publisher != nil {
 		l.Settings.Publisher = *c.Publisher
+	}
+	if c.Playback != nil {
+		l.Settings.Playback = *c.Playback
+	}
+	if c.AllowedOrigins != nil {
+		l.Settings.AllowedOrigins = *c.AllowedOrigins
 	}
 	if c.Keep != nil {
 		l.Settings.Keep = *c.Keep

@@ -363,6 +363,7 @@ type Store interface {
 	Secret(ctx context.Context, name string) ([]byte, error)
 
 	WebhookStore
+	PlaybackStore
 
 	// Ping reports whether the store can be read and written.
 	Ping(ctx context.Context) error

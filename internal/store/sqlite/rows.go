@@ -35,7 +35,8 @@ const recordColumns = `l.account_id, l.app_id, l.id, l.name, l.meeting_id, l.str
 	l.disabled, l.created_at, l.updated_at, l.reconnect_window_ms, l.damping_ms, l.await_encoder_ms,
 	l.endlist_delay_ms, l.dvr_window_ms, l.keep, l.epoch, l.refuse_until, l.longest_gop_ns, l.run_id, l.run_target_secs,
 	l.run_part_target_ns, l.run_msn_mark, l.run_discontinuity_mark, l.run_ends_at, l.deleted_at,
-	l.publisher_policy, l.defend_until, l.takeover_last, l.takeover_before, l.failure_last, l.failure_before, ` + sessionColumns
+	l.publisher_policy, l.defend_until, l.takeover_last, l.takeover_before, l.failure_last, l.failure_before,
+	l.playback_policy, l.allowed_origins, ` + sessionColumns
 
 // selectRecord goes before a WHERE about l, which should leave out what was deleted.
 const selectRecord = `SELECT ` + recordColumns + `
@@ -51,7 +52,7 @@ func scanRecord(row scanner) (livestream.Record, error) {
 		millis{&set.AwaitEncoder}, millis{&set.EndlistDelay}, millis{&set.DVRWindow}, flag{&set.Keep}, &l.Epoch, moment{&l.RefuseUntil}, &l.LongestGOP, &run.ID,
 		&run.TargetDuration, &run.PartTarget, &run.MSNMark, &run.DiscontinuityMark, moment{&run.EndsAt}, moment{&l.DeletedAt},
 		(*string)(&set.Publisher), moment{&l.DefendUntil}, moment{&l.Takeovers.Last}, moment{&l.Takeovers.Before},
-		moment{&l.Failures.Last}, moment{&l.Failures.Before},
+		moment{&l.Failures.Last}, moment{&l.Failures.Before}, (*string)(&set.Playback), &set.AllowedOrigins,
 	}, sessionFields(&r.Session)...)...)
 	return r, err
 }

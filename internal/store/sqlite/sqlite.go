@@ -33,6 +33,7 @@ type Store struct {
 	now   func() time.Time
 
 	queued *wakeList // webhooks with something to deliver
+	access *wakeList // playback ids of which it may have changed who may watch
 
 	written map[string]runFigures // by session id; owned by the writer's goroutine, like told and sweptAt
 	told    map[string]words      // by session id
@@ -76,7 +77,7 @@ func OpenKeeping(ctx context.Context, path string, keep livestream.Retention) (*
 		return nil, err
 	}
 	s := &Store{
-		path: path, lock: lock, now: time.Now, keep: keep, queued: newWakeList(), written: map[string]runFigures{}, told: map[string]words{},
+		path: path, lock: lock, now: time.Now, keep: keep, queued: newWakeList(), access: newWakeList(), written: map[string]runFigures{}, told: map[string]words{},
 		records:   newCache[string, livestream.Record](cachedRecords),
 		playbacks: newCache[string, string](cachedRecords),
 		apps:      newCache[livestream.Scope, livestream.App](cachedApps),

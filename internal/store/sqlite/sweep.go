@@ -46,7 +46,8 @@ func (s *Store) sweep(t *tx, cs []livestream.Checkpoint, now time.Time) error {
 			return err
 		}
 	}
-	return nil
+	_, err := t.exec(dropRevocations, ms(now), dropAtMost)
+	return err
 }
 
 const (
@@ -54,6 +55,8 @@ const (
 		(SELECT session_id, seq FROM timeline WHERE at < ? ORDER BY at LIMIT ?)`
 	dropIntervals = `DELETE FROM ingest_intervals WHERE (session_id, epoch, number) IN
 		(SELECT session_id, epoch, number FROM ingest_intervals WHERE from_at < ? ORDER BY from_at LIMIT ?)`
+	dropRevocations = `DELETE FROM playback_revocations WHERE (livestream_id, kind, subject) IN
+		(SELECT livestream_id, kind, subject FROM playback_revocations WHERE expires_at < ? ORDER BY expires_at LIMIT ?)`
 	dropViewings = `DELETE FROM viewings WHERE (session_id, viewer, node, incarnation) IN
 		(SELECT session_id, viewer, node, incarnation FROM viewings
 		WHERE first_at < ?1 AND last_at < ?1 ORDER BY first_at LIMIT ?2)`

@@ -126,8 +126,8 @@ func (s *Store) DeleteWebhook(ctx context.Context, sc livestream.Scope, id strin
 	return w, err
 }
 
-// A wakeList holds the webhooks that somebody should look at. It has at most
-// each webhook once.
+// A wakeList holds the ids of what somebody should look at: of webhooks, of
+// playback. It has each at most once.
 type wakeList struct {
 	mu   sync.Mutex
 	ids  map[string]bool
@@ -153,20 +153,23 @@ func (l *wakeList) add(ids ...string) {
 }
 
 // AwaitDeliveries is woken by the writer right after a commit.
-func (s *Store) AwaitDeliveries(ctx context.Context) ([]string, error) {
+func (s *Store) AwaitDeliveries(ctx context.Context) ([]string, error) { return s.queued.take(ctx) }
+
+// take waits until the list holds something and empties it.
+func (l *wakeList) take(ctx context.Context) ([]string, error) {
 	for {
 		select {
-		case <-s.queued.some:
+		case <-l.some:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-		s.queued.mu.Lock()
-		ids := make([]string, 0, len(s.queued.ids))
-		for id := range s.queued.ids {
+		l.mu.Lock()
+		ids := make([]string, 0, len(l.ids))
+		for id := range l.ids {
 			ids = append(ids, id)
 		}
-		clear(s.queued.ids)
-		s.queued.mu.Unlock()
+		clear(l.ids)
+		l.mu.Unlock()
 		if len(ids) > 0 {
 			return ids, nil
 		}
