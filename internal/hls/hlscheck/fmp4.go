@@ -15,8 +15,12 @@ type Track struct {
 	ID         uint32
 	Timescale  uint32
 	Handler    string // vide, soun
-	Codec      string // of the sample entry: avc1, mp4a
+	Codec      string // of the sample entry: avc1, hvc1, av01, vp09, mp4a, Opus, fLaC
 	LengthSize int    // bytes of a NAL unit's length; 0 where there are none
+
+	Width, Height uint16 // of a picture, as the sample entry says
+	Channels      uint16 // of sound, as the sample entry says
+	Config        []byte // of the decoder, the content of avcC, hvcC, av1C, vpcC, esds, dOps or dfLa
 
 	defaultDuration, defaultSize, defaultFlags uint32 // trex
 	extends                                    bool   // it has a trex
@@ -231,32 +235,6 @@ func (t *Track) trak(b []byte) error {
 			}
 		}
 		return f.err()
-	})
-}
-
-func (t *Track) sampleEntry(b []byte) error {
-	return walk(b, func(kind string, body []byte, _ int) error {
-		if t.Codec != "" {
-			return nil
-		}
-		t.Codec = kind
-		if kind != "avc1" && kind != "avc3" {
-			return nil
-		}
-		const visual = 78 // VisualSampleEntry without its boxes (section 12.1.3.2)
-		if len(body) < visual {
-			return errShort
-		}
-		return walk(body[visual:], func(kind string, body []byte, _ int) error {
-			if kind != "avcC" {
-				return nil
-			}
-			if len(body) < 5 {
-				return errShort
-			}
-			t.LengthSize = int(body[4]&3) + 1 // ISO/IEC 14496-15 section 5.3.3.1
-			return nil
-		})
 	})
 }
 

@@ -33,8 +33,8 @@ func TestReadsMedia(t *testing.T) {
 		}
 		video += f.Duration()
 		for i, s := range f.Samples {
-			if want := f.Time == 0 && i == 0; s.Sync != want || hasIDR(s.Data, 4) != want {
-				t.Errorf("sample %d at %d: sync %v, IDR %v", i, f.Time, s.Sync, hasIDR(s.Data, 4))
+			if want := f.Time == 0 && i == 0; s.Sync != want || f.Track.Starts(s.Data) != want {
+				t.Errorf("sample %d at %d: sync %v, IDR %v", i, f.Time, s.Sync, f.Track.Starts(s.Data))
 			}
 		}
 	}
@@ -109,7 +109,9 @@ func FuzzBoxes(f *testing.F) {
 		if err == nil {
 			for i := range frags {
 				for _, s := range frags[i].Samples {
-					hasIDR(s.Data, 4)
+					for kind := range entries {
+						(&Track{Codec: kind, LengthSize: 4}).Starts(s.Data)
+					}
 				}
 			}
 		}

@@ -10,6 +10,7 @@ import (
 func (c *Checker) checkHistory(m *playlist.Media, delta bool) {
 	p := c.prev
 	if p == nil {
+		c.grew, c.grewWhole = c.now, c.now
 		c.checkRecords(m)
 		return
 	}
@@ -26,6 +27,7 @@ func (c *Checker) checkHistory(m *playlist.Media, delta bool) {
 		c.report("edge-monotone", now, "ends at MSN %d with %d parts of the next, before that it was MSN %d with %d",
 			now-1, openParts(m), before-1, openParts(p))
 	}
+	c.checkCadence(p, m)
 	c.checkWindow(p, m)
 	c.checkEnd(p, m)
 	c.checkRecords(m)
@@ -50,10 +52,46 @@ func (c *Checker) checkConstant(p, m *playlist.Media) {
 	}
 }
 
+// checkCadence looks at how long the playlist stood still before it grew.
+func (c *Checker) checkCadence(p, m *playlist.Media) {
+	target := time.Duration(m.TargetDuration) * time.Second
+	whole, part := m.NextMSN() > p.NextMSN(), openParts(m) > openParts(p)
+	if c.o.Cadence > 0 && !m.EndList {
+		if late := c.now.Sub(c.grew) - m.PartTarget; (whole || part) && m.PartTarget > 0 && late > c.o.Cadence {
+			c.report("part-cadence", m.NextMSN(), "a part came %v later than PART-TARGET after the one before", late)
+		}
+		if late := c.now.Sub(c.grewWhole) - target*3/2; whole && late > c.o.Cadence {
+			c.report("segment-cadence", m.NextMSN()-1, "came %v later than 1.5 x target after the one before", late)
+		}
+	}
+	if whole || part {
+		c.grew = c.now
+	}
+	if whole {
+		c.grewWhole = c.now
+	}
+}
+
+// restarted reports whether m is the list of a server that knows nothing of p:
+// no segment is left, and a discontinuity lies between.
+func restarted(p, m *playlist.Media) bool {
+	first := m.DiscontinuitySequence
+	if len(m.Segments) > 0 && m.Segments[0].Discontinuity {
+		first++
+	}
+	last := p.DiscontinuitySequence
+	for i := range p.Segments {
+		if p.Segments[i].Discontinuity {
+			last++
+		}
+	}
+	return m.MediaSequence >= p.NextMSN() && first > last
+}
+
 // checkWindow: removing a segment must leave three target durations of whole
 // segments. What was never longer has nothing to answer for.
 func (c *Checker) checkWindow(p, m *playlist.Media) {
-	if m.MediaSequence <= p.MediaSequence || m.EndList {
+	if m.MediaSequence <= p.MediaSequence || m.EndList || restarted(p, m) {
 		return
 	}
 	var whole time.Duration
@@ -123,14 +161,14 @@ func (c *Checker) checkStable(old *segment, s *playlist.Segment, msn int64) {
 // checkHint finds the part that followed the position of the last hint.
 func (c *Checker) checkHint(m *playlist.Media) {
 	h := c.hint
-	if h.uri == "" {
+	if h.uri == "" || restarted(c.prev, m) {
 		return
 	}
 	i, part := h.msn-m.FirstMSN(), h.part
 	for ; i >= 0 && i < int64(len(m.Segments)); i, part = i+1, 0 {
 		s := &m.Segments[i]
 		if part < len(s.Parts) {
-			if newEpoch := s.Discontinuity && part == 0; !newEpoch && s.Parts[part].URI != h.uri {
+			if s.Parts[part].URI != h.uri {
 				c.report("hint-true", m.FirstMSN()+i, "part %d is %s, the hint was %s", part, s.Parts[part].URI, h.uri)
 			}
 			return

@@ -12,7 +12,6 @@ package hlscheck
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -45,6 +44,13 @@ type Options struct {
 	// entry; 0: 2 ms. RTMP stamps whole milliseconds, so a part that is listed
 	// before its next frame came can be off by one at either end.
 	TimeTolerance time.Duration
+	// SameClock says that observations are told by the clock that the server
+	// dates by: only then can dates be held against them (pdt-future).
+	SameClock bool
+	// Cadence, when it is not 0, says that the encoder sends steadily and each
+	// growth of the playlist is seen at once, and is by how much media may be
+	// later than the draft asks (part-cadence, segment-cadence).
+	Cadence time.Duration
 	// Ignore names rules that are not reported.
 	Ignore []string
 }
@@ -64,6 +70,12 @@ type Checker struct {
 	prevDelta bool            // it came as a delta update
 	segs      map[int64]*segment
 	hint      heldHint
+	uris      map[string]position // where each URI was listed
+	grew      time.Time           // when a part was new last
+	grewWhole time.Time           // when a segment was
+
+	variants []playlist.Variant // of the multivariant playlist shown last; nil once a map was compared with it
+	rates    rates              // and its BANDWIDTH
 
 	media mediaState
 }
@@ -73,7 +85,7 @@ func New(o Options) *Checker {
 	if o.TimeTolerance == 0 {
 		o.TimeTolerance = 2 * time.Millisecond
 	}
-	return &Checker{o: o, seen: map[string]bool{}, segs: map[int64]*segment{}, media: newMediaState()}
+	return &Checker{o: o, seen: map[string]bool{}, segs: map[int64]*segment{}, uris: map[string]position{}, media: newMediaState()}
 }
 
 // Violations returns what was found so far, oldest first.
@@ -93,27 +105,4 @@ func (c *Checker) report(rule string, msn int64, format string, args ...any) {
 	}
 	c.seen[key] = true
 	c.violations = append(c.violations, Violation{Rule: rule, Section: section(rule), At: c.now, MSN: msn, Text: text})
-}
-
-// Multivariant checks a multivariant playlist.
-func (c *Checker) Multivariant(at time.Time, text string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = at
-	m, err := playlist.ParseMultivariant(text)
-	if err != nil {
-		c.report("syntax", -1, "multivariant playlist: %v", err)
-		return
-	}
-	for i, v := range m.Variants {
-		if v.Bandwidth <= 0 || v.Codecs == "" {
-			c.report("variant", -1, "variant %d: BANDWIDTH %d, CODECS %q", i, v.Bandwidth, v.Codecs)
-		}
-		if strings.Contains(v.Codecs, "avc1") && (v.Width == 0 || v.FrameRate == 0) {
-			c.report("variant", -1, "variant %d has video but RESOLUTION %dx%d, FRAME-RATE %.3f", i, v.Width, v.Height, v.FrameRate)
-		}
-	}
-	if len(m.Variants) == 0 {
-		c.report("variant", -1, "no variant is listed")
-	}
 }

@@ -2,7 +2,6 @@ package hlscheck
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -63,6 +62,7 @@ func (c *Checker) Init(uri string, body []byte) {
 		clear(c.media.inits)
 	}
 	c.media.sums[uri], c.media.inits[uri] = s, in
+	c.checkCodecs(uri, in)
 }
 
 // Part checks a part. One that no playlist shown so far lists (it was fetched
@@ -123,6 +123,7 @@ func (c *Checker) listedPart(msn int64, i int, s *segment, body []byte) {
 		return
 	}
 	c.checkDuration(msn, p.URI, p.Duration, frags)
+	c.checkSamples(msn, p.URI, frags)
 	c.checkIndependent(msn, p, frags)
 	follows := c.media.parts.msn == msn && c.media.parts.part == i-1
 	if before := c.segs[msn-1]; i == 0 && before != nil && before.complete {
@@ -141,6 +142,7 @@ func (c *Checker) segment(msn int64, s *segment, body []byte) {
 		return
 	}
 	c.checkDuration(msn, s.URI, s.Duration, frags)
+	c.checkBandwidth(msn, s, len(body))
 	c.media.whole.check(c, msn, 0, s.disc, c.media.whole.msn == msn-1, s.URI, frags)
 }
 
@@ -190,6 +192,18 @@ func (c *Checker) checkDuration(msn int64, uri string, listed time.Duration, fra
 	c.report("media-duration", msn, "%s is listed with %v%s", uri, listed, text)
 }
 
+// checkSamples: a sample of no duration leaves players without an order.
+func (c *Checker) checkSamples(msn int64, uri string, frags []Fragment) {
+	for i := range frags {
+		for j := range frags[i].Samples {
+			if frags[i].Samples[j].Duration == 0 {
+				c.report("sample-duration", msn, "%s: sample %d of track %d lasts 0 ticks", uri, j, frags[i].Track.ID)
+				return
+			}
+		}
+	}
+}
+
 func (c *Checker) checkIndependent(msn int64, p *playlist.Part, frags []Fragment) {
 	for i := range frags {
 		f := &frags[i]
@@ -197,34 +211,12 @@ func (c *Checker) checkIndependent(msn int64, p *playlist.Part, frags []Fragment
 			continue
 		}
 		first := &f.Samples[0]
-		idr := first.Sync
-		if f.Track.LengthSize > 0 {
-			idr = idr && hasIDR(first.Data, f.Track.LengthSize)
-		}
+		idr := first.Sync && f.Track.Starts(first.Data)
 		if idr != p.Independent {
 			c.report("independent-idr", msn, "%s: INDEPENDENT is %v, its first picture is an IDR: %v (sync sample: %v)", p.URI, p.Independent, idr, first.Sync)
 		}
 		return
 	}
-}
-
-// hasIDR looks for a coded slice of an IDR picture among length-prefixed NAL
-// units (ITU-T H.264 section 7.4.1, nal_unit_type 5).
-func hasIDR(b []byte, lengthSize int) bool {
-	for len(b) > lengthSize {
-		var full [4]byte
-		copy(full[4-lengthSize:], b)
-		n := int64(binary.BigEndian.Uint32(full[:]))
-		b = b[lengthSize:]
-		if n == 0 || n > int64(len(b)) {
-			return false
-		}
-		if b[0]&0x1f == 5 {
-			return true
-		}
-		b = b[n:]
-	}
-	return false
 }
 
 // checkConcat compares a segment with its parts, if all of them were seen.

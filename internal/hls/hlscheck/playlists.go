@@ -1,6 +1,7 @@
 package hlscheck
 
 import (
+	"strings"
 	"time"
 
 	"tally/internal/hls/playlist"
@@ -48,8 +49,11 @@ func (c *Checker) Playlist(o Observation) {
 	if m == nil {
 		return
 	}
+	c.checkTags(o.Text, read)
 	c.checkHead(m)
 	c.checkSegments(m)
+	c.checkDates(m)
+	c.rates.listed(m)
 	c.checkAnswer(o.Directives, m)
 	c.checkHistory(m, read.SkippedSegments > 0)
 	c.remember(m, read.SkippedSegments > 0)
@@ -78,8 +82,34 @@ func (c *Checker) complete(o Observation, m *playlist.Media) *playlist.Media {
 	return full
 }
 
+// checkTags checks what a parsed playlist does not show. read is as it came.
+func (c *Checker) checkTags(text string, read *playlist.Media) {
+	need := 6 // EXT-X-MAP in a playlist with media (section 8)
+	if read.SkippedSegments > 0 {
+		need = 9
+	}
+	if read.Version < need || read.Version > 10 {
+		c.report("version", -1, "EXT-X-VERSION is %d, want %d to 10", read.Version, need)
+	}
+	if !read.EndList && strings.Contains(text, "\n#EXT-X-PLAYLIST-TYPE:") {
+		c.report("playlist-type", -1, "a playlist without EXT-X-ENDLIST has EXT-X-PLAYLIST-TYPE")
+	}
+	if !strings.Contains(text, "\n#EXT-X-DISCONTINUITY-SEQUENCE:") {
+		c.report("discontinuity-present", -1, "no EXT-X-DISCONTINUITY-SEQUENCE")
+	}
+}
+
 func (c *Checker) checkHead(m *playlist.Media) {
 	target := time.Duration(m.TargetDuration) * time.Second
+	if m.TargetDuration > maxTarget || m.PartTarget > 0 && (m.PartTarget < minPartTarget || m.PartTarget > target) {
+		c.report("target-range", -1, "target duration %v, PART-TARGET %v", target, m.PartTarget)
+	}
+	if m.PartTarget > 0 && !m.CanBlockReload {
+		c.report("can-block-reload", -1, "no CAN-BLOCK-RELOAD=YES")
+	}
+	if len(m.Segments) == 0 || m.Segments[0].URI == "" {
+		c.report("not-empty", -1, "no whole segment is listed")
+	}
 	if m.HoldBack < 3*target {
 		c.report("hold-back", -1, "HOLD-BACK %v, 3 x target is %v", m.HoldBack, 3*target)
 	}
@@ -97,6 +127,15 @@ func (c *Checker) checkHead(m *playlist.Media) {
 	}
 }
 
+// Bounds of design 5: TARGETDURATION in seconds, and PART-TARGET.
+const (
+	maxTarget     = 10
+	minPartTarget = 200 * time.Millisecond
+)
+
+// partsSlack keeps the rounding of durations out of parts-kept.
+const partsSlack = time.Millisecond
+
 func (c *Checker) checkSegments(m *playlist.Media) {
 	target := time.Duration(m.TargetDuration) * time.Second
 	uris := make(map[string]bool, 4*len(m.Segments))
@@ -105,13 +144,16 @@ func (c *Checker) checkSegments(m *playlist.Media) {
 		s, msn := &m.Segments[i], m.FirstMSN()+int64(i)
 		fromEnd -= s.Length() // now of its end
 		if s.URI != "" {
-			c.checkURI(uris, msn, s.URI)
+			c.checkURI(uris, msn, -1, s.URI)
 			if s.Duration.Round(time.Second) > target {
 				c.report("extinf-target", msn, "EXTINF %v, target duration %v", s.Duration, target)
 			}
 		}
 		if len(s.Parts) > 0 && fromEnd > 3*target {
 			c.report("parts-edge", msn, "lists parts, ends %v before the playlist does, 3 x target is %v", fromEnd, 3*target)
+		}
+		if known := c.segs[msn]; m.PartTarget > 0 && len(s.Parts) == 0 && fromEnd < 3*target-partsSlack && s.URI != "" && (known == nil || len(known.Parts) > 0) {
+			c.report("parts-kept", msn, "lists no parts, ends %v before the playlist does, 3 x target is %v", fromEnd, 3*target)
 		}
 		if s.ProgramDateTime.IsZero() {
 			c.report("pdt-present", msn, "no EXT-X-PROGRAM-DATE-TIME")
@@ -126,11 +168,40 @@ func (c *Checker) checkSegments(m *playlist.Media) {
 	}
 }
 
-func (c *Checker) checkURI(seen map[string]bool, msn int64, uri string) {
-	if seen[uri] {
-		c.report("uri-unique", msn, "%s is listed twice", uri)
+// position is where in the stream something is listed: part -1 is the segment.
+type position struct {
+	msn  int64
+	part int
+}
+
+// maxURIs bounds the names that are remembered: hours of parts.
+const maxURIs = 1 << 16
+
+func (c *Checker) checkURI(seen map[string]bool, msn int64, part int, uri string) {
+	at := position{msn, part}
+	if before, ok := c.uris[uri]; seen[uri] || ok && before != at {
+		c.report("uri-unique", msn, "%s was listed before", uri)
 	}
 	seen[uri] = true
+	if len(c.uris) >= maxURIs {
+		clear(c.uris)
+	}
+	c.uris[uri] = at
+}
+
+// dateAhead is what dates may be ahead of the clock: an encoder that connects
+// sends what it has in stock.
+const dateAhead = time.Second
+
+// checkDates holds the date at which the playlist ends against the time.
+func (c *Checker) checkDates(m *playlist.Media) {
+	if !c.o.SameClock || len(m.Segments) == 0 {
+		return
+	}
+	s := &m.Segments[len(m.Segments)-1]
+	if end := s.ProgramDateTime.Add(s.Length()); !s.ProgramDateTime.IsZero() && end.After(c.now.Add(dateAhead)) {
+		c.report("pdt-future", m.FirstMSN()+int64(len(m.Segments))-1, "ends at a date %v after it was read", end.Sub(c.now))
+	}
 }
 
 // dateTolerance is what a date may differ from the end of the segment before
@@ -168,7 +239,7 @@ func (c *Checker) checkParts(m *playlist.Media, s *playlist.Segment, msn int64, 
 	for i := range s.Parts {
 		p := &s.Parts[i]
 		sum += p.Duration
-		c.checkURI(uris, msn, p.URI)
+		c.checkURI(uris, msn, i, p.URI)
 		if p.Gap != s.Gap {
 			c.report("gap-parts", msn, "part %d: GAP is %v, that of the segment %v", i, p.Gap, s.Gap)
 		}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"tally/internal/hls/playlist"
@@ -16,8 +15,11 @@ import (
 
 // ProbeOptions say which live stream to ask, and how.
 type ProbeOptions struct {
-	URL    string       // a multivariant or media playlist of a stream on air
+	URL    string       // a multivariant or media playlist
 	Client *http.Client // nil: http.DefaultClient
+	// Patient waits until what is listed now has left, for probe-left: a window
+	// longer.
+	Patient bool
 }
 
 const (
@@ -33,6 +35,30 @@ const (
 // It takes a few target durations. The error says why the probe could not be
 // done; a server that answers wrongly is a violation, not an error.
 func Probe(ctx context.Context, o ProbeOptions) ([]Violation, error) {
+	return probing(ctx, o, func(p *prober) []func() error {
+		steps := []func() error{
+			p.headers, p.gzip, p.cache, p.head, p.cors, p.etag, p.ranges, p.available, p.badRequests, p.notFound,
+			p.blockPart, p.blockSegment, p.blockPastLast, p.behind, p.delta, p.hint, p.cancel,
+		}
+		if o.Patient {
+			steps = append(steps, p.left)
+		}
+		return steps
+	})
+}
+
+// ProbeStill asks a stream that is open and that nothing is published to: what
+// is waited for does not come. It takes three target durations.
+func ProbeStill(ctx context.Context, o ProbeOptions) ([]Violation, error) {
+	return probing(ctx, o, func(p *prober) []func() error { return []func() error{p.still} })
+}
+
+// ProbeEnded asks a stream that has its EXT-X-ENDLIST. It takes no time.
+func ProbeEnded(ctx context.Context, o ProbeOptions) ([]Violation, error) {
+	return probing(ctx, o, func(p *prober) []func() error { return []func() error{p.ended} })
+}
+
+func probing(ctx context.Context, o ProbeOptions, steps func(*prober) []func() error) ([]Violation, error) {
 	p := &prober{ctx: ctx, client: o.Client}
 	if p.client == nil {
 		p.client = http.DefaultClient
@@ -40,9 +66,7 @@ func Probe(ctx context.Context, o ProbeOptions) ([]Violation, error) {
 	if err := p.open(o.URL); err != nil {
 		return nil, fmt.Errorf("probe %s: %w", o.URL, err)
 	}
-	for _, step := range []func() error{
-		p.headers, p.badRequests, p.notFound, p.blockPart, p.blockSegment, p.blockPastLast, p.behind, p.delta, p.hint, p.cancel,
-	} {
+	for _, step := range steps(p) {
 		if err := step(); err != nil {
 			return p.found, fmt.Errorf("probe %s: %w", o.URL, err)
 		}
@@ -53,6 +77,7 @@ func Probe(ctx context.Context, o ProbeOptions) ([]Violation, error) {
 type prober struct {
 	ctx    context.Context
 	client *http.Client
+	top    *url.URL // of the multivariant playlist; nil: none was given
 	base   *url.URL // of the media playlist
 	found  []Violation
 }
@@ -70,16 +95,26 @@ func (p *prober) report(rule, format string, args ...any) {
 	p.found = append(p.found, Violation{Rule: rule, Section: section(rule), At: time.Now(), MSN: -1, Text: fmt.Sprintf(format, args...)})
 }
 
+// get fetches and decompresses.
 func (p *prober) get(ctx context.Context, ref string) (reply, error) {
+	return p.ask(ctx, http.MethodGet, ref, "Accept-Encoding", "gzip") // set by hand: then what comes is what was sent
+}
+
+// ask makes a request with these headers, names and values in turn, and reads
+// all of its answer.
+func (p *prober) ask(ctx context.Context, method, ref string, headers ...string) (reply, error) {
 	u, err := p.base.Parse(ref)
 	if err != nil {
 		return reply{}, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
 		return reply{}, err
 	}
-	req.Header.Set("Accept-Encoding", "gzip") // set by hand: then what comes is what was sent
+	req.Header.Set("Accept-Encoding", "identity")
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
 	began := time.Now()
 	resp, err := p.client.Do(req)
 	if err != nil {
@@ -88,7 +123,7 @@ func (p *prober) get(ctx context.Context, ref string) (reply, error) {
 	defer resp.Body.Close()
 	r := reply{status: resp.StatusCode, header: resp.Header, gzip: resp.Header.Get("Content-Encoding") == "gzip"}
 	var body io.Reader = resp.Body
-	if r.gzip {
+	if r.gzip && method != http.MethodHead {
 		if body, err = gzip.NewReader(resp.Body); err != nil {
 			return reply{}, fmt.Errorf("%s: %w", u, err)
 		}
@@ -157,6 +192,7 @@ func (p *prober) open(raw string) error {
 		if err != nil {
 			return err
 		}
+		p.top = u
 		if len(m.Variants) == 0 {
 			return errors.New("no variant is listed")
 		}
@@ -167,40 +203,6 @@ func (p *prober) open(raw string) error {
 	return errors.New("a multivariant playlist points at another")
 }
 
-func (p *prober) headers() error {
-	r, err := p.query(p.ctx, "")
-	if err != nil {
-		return err
-	}
-	if kind := r.header.Get("Content-Type"); kind != "application/vnd.apple.mpegurl" && kind != "audio/mpegurl" {
-		p.report("probe-headers", "Content-Type of a playlist is %q", kind)
-	}
-	if !r.gzip {
-		p.report("probe-headers", "a playlist is not gzipped on request")
-	}
-	m, err := p.now()
-	if err != nil {
-		return err
-	}
-	for i := len(m.Segments) - 1; i >= 0; i-- {
-		s := &m.Segments[i]
-		if s.URI == "" || s.Gap {
-			continue
-		}
-		for _, uri := range []string{s.URI, s.Map} {
-			r, err := p.get(p.ctx, uri)
-			if err != nil {
-				return err
-			}
-			if cc := r.header.Get("Cache-Control"); r.status != http.StatusOK || !strings.Contains(cc, "immutable") {
-				p.report("probe-headers", "%s is answered %d with Cache-Control %q, want 200 and immutable", uri, r.status, cc)
-			}
-		}
-		return nil // one of each says it
-	}
-	return nil
-}
-
 // badRequests: each must be 400, at once. last is the MSN of the last segment.
 func (p *prober) badRequests() error {
 	m, err := p.now()
@@ -208,10 +210,14 @@ func (p *prober) badRequests() error {
 		return err
 	}
 	last := m.NextMSN() - 1
+	limit := 3 // the Advance Part Limit
+	if m.PartTarget > 0 && m.PartTarget < time.Second {
+		limit = int((3*time.Second + m.PartTarget - 1) / m.PartTarget)
+	}
 	for _, q := range []string{
 		"_HLS_part=0", "_HLS_msn=x", "_HLS_msn=-1", "_HLS_msn=", fmt.Sprintf("_HLS_msn=%d&_HLS_part=x", last),
 		// Further than 2 by what may be listed while the question travels.
-		fmt.Sprintf("_HLS_msn=%d", last+2+5), fmt.Sprintf("_HLS_msn=%d&_HLS_part=0", last+2+5), "_HLS_msn=99999999999999999999",
+		fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d", last+2, 2*limit+20), fmt.Sprintf("_HLS_msn=%d", last+2+5), fmt.Sprintf("_HLS_msn=%d&_HLS_part=0", last+2+5), "_HLS_msn=99999999999999999999",
 	} {
 		r, err := p.query(p.ctx, q)
 		if err != nil {
@@ -219,6 +225,9 @@ func (p *prober) badRequests() error {
 		}
 		if r.status != http.StatusBadRequest || r.took > probePrompt {
 			p.report("probe-bad-request", "?%s with last MSN %d is answered %d after %v, want 400 at once", q, last, r.status, r.took.Round(time.Millisecond))
+		}
+		if r.status >= 400 {
+			p.refused("?"+q, r)
 		}
 	}
 	return nil
@@ -239,9 +248,7 @@ func (p *prober) notFound() error {
 		if r.status != http.StatusNotFound || r.took > probePrompt {
 			p.report("probe-not-found", "%s is answered %d after %v, want 404 at once", uri, r.status, r.took.Round(time.Millisecond))
 		}
-		if cc := r.header.Get("Cache-Control"); !strings.Contains(cc, "no-store") {
-			p.report("probe-headers", "%s: Cache-Control of a %d is %q, want no-store", uri, r.status, cc)
-		}
+		p.refused(uri, r)
 	}
 	return nil
 }
@@ -312,33 +319,56 @@ func (p *prober) behind() error {
 	return nil
 }
 
+// delta asks for the playlist, its delta update and the playlist again: where
+// nothing was added meanwhile the three must agree.
 func (p *prober) delta() error {
-	full, err := p.now()
-	if err != nil {
-		return err
-	}
-	m, r, err := p.playlist("_HLS_skip=YES")
-	if err != nil {
-		return err
-	}
-	if m == nil {
-		p.report("probe-delta", "?_HLS_skip=YES is answered %d", r.status)
-		return nil
-	}
-	if m.SkippedSegments > 0 {
-		if _, err := m.Merge(full); err != nil {
-			p.report("probe-delta", "a delta update right after the full playlist: %v", err)
+	for _, q := range []string{"_HLS_skip=YES", "_HLS_skip=v2"} {
+		for range probeAgain {
+			before, err := p.now()
+			if err != nil {
+				return err
+			}
+			m, r, err := p.playlist(q)
+			if err != nil {
+				return err
+			}
+			if m == nil {
+				p.report("probe-delta", "?%s is answered %d", q, r.status)
+				break
+			}
+			after, err := p.now()
+			if err != nil {
+				return err
+			}
+			if string(before.AppendText(nil)) != string(after.AppendText(nil)) {
+				continue // it grew
+			}
+			p.compare(q, before, m)
+			break
 		}
-		return nil
+	}
+	return nil
+}
+
+// probeAgain is how often what must be asked between two parts is tried.
+const probeAgain = 20
+
+// compare holds a delta update against the full playlist at the same moment.
+func (p *prober) compare(q string, full, m *playlist.Media) {
+	if m.SkippedSegments > 0 {
+		merged, err := m.Merge(full)
+		if err != nil || string(merged.AppendText(nil)) != string(full.AppendText(nil)) {
+			p.report("probe-delta", "?%s right after the full playlist does not make it: %v", q, err)
+		}
+		return
 	}
 	// Some whole segment ends beyond the boundary, counted with a segment to
 	// spare: then it should have been skipped.
 	if m.CanSkipUntil > 0 && len(m.Segments) > 1 {
 		if rest := m.Length() - m.Segments[0].Length() - m.Segments[1].Length(); rest > m.CanSkipUntil {
-			p.report("probe-delta", "?_HLS_skip=YES skips nothing, two segments lie more than CAN-SKIP-UNTIL %v before the end", m.CanSkipUntil)
+			p.report("probe-delta", "?%s skips nothing, two segments lie more than CAN-SKIP-UNTIL %v before the end", q, m.CanSkipUntil)
 		}
 	}
-	return nil
 }
 
 // hint asks for the hinted part before it exists.
@@ -355,7 +385,7 @@ func (p *prober) hint() error {
 		return err
 	}
 	if early.status != http.StatusOK {
-		p.report("probe-block", "the hinted part %s is answered %d after %v", m.PreloadHint, early.status, early.took.Round(time.Millisecond))
+		p.report("probe-hint", "the hinted part %s is answered %d after %v", m.PreloadHint, early.status, early.took.Round(time.Millisecond))
 		return nil
 	}
 	again, err := p.get(p.ctx, m.PreloadHint)
@@ -363,7 +393,7 @@ func (p *prober) hint() error {
 		return err
 	}
 	if string(again.body) != string(early.body) {
-		p.report("probe-block", "the hinted part %s was handed out before it was whole: %d bytes, then %d", m.PreloadHint, len(early.body), len(again.body))
+		p.report("probe-hint", "the hinted part %s was handed out before it was whole: %d bytes, then %d", m.PreloadHint, len(early.body), len(again.body))
 	}
 	return nil
 }

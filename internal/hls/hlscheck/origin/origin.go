@@ -6,8 +6,10 @@
 package origin
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -40,6 +42,9 @@ type Origin struct {
 	Edit   func(*playlist.Media)                             // changes a playlist before it is sent; it is a copy
 	Before func(w http.ResponseWriter, r *http.Request) bool // answers a request itself if it returns true
 	Media  func(name string, body []byte) []byte             // changes media when it is made
+	// Rename gives the first part behind a discontinuity another name than the
+	// one that was hinted at.
+	Rename bool
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next publication
@@ -52,13 +57,13 @@ type Origin struct {
 	segFrom int64  // tick at which the open segment began
 	body    []byte // of the open segment
 	date    time.Time
-	first   bool            // the next part follows a discontinuity
-	dead    map[string]bool // hints that will not come true
+	first   bool   // the next part follows a discontinuity
+	hinted  string // name of the next part
 }
 
 // New returns an origin with n parts published, the last of which ends now.
 func New(n int) *Origin {
-	o := &Origin{files: map[string][]byte{}, dead: map[string]bool{}}
+	o := &Origin{files: map[string][]byte{}}
 	o.changed = make(chan struct{})
 	o.m = playlist.Media{
 		TargetDuration: TargetDuration, IndependentSegments: true, CanBlockReload: true,
@@ -67,6 +72,7 @@ func New(n int) *Origin {
 		MediaSequence: 10,
 	}
 	o.files[o.initName()] = initSegment()
+	o.hinted = o.partName(0)
 	o.date = time.Now().UTC().Truncate(time.Millisecond).Add(-time.Duration(n) * PartTime)
 	for range n {
 		o.Publish()
@@ -109,7 +115,7 @@ func (o *Origin) Publish() {
 		open = o.m.Open()
 	}
 	key := len(open.Parts) == 0
-	name := o.partName(o.counter)
+	name := o.hinted
 	body := o.make(name, part(o.tick, framesPerPart, key, uint32(o.counter+1)))
 	o.body = append(o.body, body...)
 	o.counter++
@@ -122,7 +128,9 @@ func (o *Origin) Publish() {
 	if len(open.Parts) == PartsPerSegment {
 		o.closeSegment()
 	}
-	o.m.PreloadHint = o.partName(o.counter)
+	o.dropParts()
+	o.hinted = o.partName(o.counter)
+	o.m.PreloadHint = o.hinted
 	o.notify()
 }
 
@@ -153,8 +161,18 @@ func (o *Origin) closeSegment() {
 		}
 		segs = segs[1:]
 	}
-	for i := 0; i < len(segs)-3*TargetDuration; i++ {
-		segs[i].Parts = nil
+	o.m.Segments = segs
+}
+
+// dropParts takes the parts of segments that are far from the end off the list.
+func (o *Origin) dropParts() {
+	segs := append([]playlist.Segment(nil), o.m.Segments...)
+	after := time.Duration(0)
+	for i := len(segs) - 1; i >= 0; i-- {
+		if after >= 3*TargetDuration*time.Second {
+			segs[i].Parts = nil
+		}
+		after += segs[i].Length()
 	}
 	o.m.Segments = segs
 }
@@ -165,18 +183,21 @@ func (o *Origin) notify() {
 }
 
 // Discontinue ends the open segment and goes on as after an encoder's return:
-// new epoch, new map, time that begins again, dates later by gap.
+// new epoch, new map, time that begins again, dates later by gap. The part that
+// is hinted at keeps its name.
 func (o *Origin) Discontinue(gap time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closeSegment()
-	o.dead[o.m.PreloadHint] = true
 	o.epoch++
 	o.init++
-	o.counter, o.first = 0, true
+	o.first = true
 	o.date = o.date.Add(gap)
 	o.files[o.initName()] = initSegment()
-	o.m.PreloadHint = o.partName(0)
+	if o.Rename {
+		o.hinted = o.partName(o.counter)
+		o.m.PreloadHint = o.hinted
+	}
 	o.notify()
 }
 
@@ -185,7 +206,6 @@ func (o *Origin) End() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closeSegment()
-	o.dead[o.m.PreloadHint] = true
 	o.m.PreloadHint, o.m.EndList = "", true
 	o.notify()
 }
@@ -214,7 +234,14 @@ func (o *Origin) current() (playlist.Media, <-chan struct{}) {
 // ServeHTTP serves /index.m3u8 and, below /run/, media.m3u8 and the media.
 func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Access-Control-Allow-Origin", "*")
 	if o.Before != nil && o.Before(w, r) {
+		return
+	}
+	if r.Method == http.MethodOptions {
+		w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+		w.Header().Set("Access-Control-Allow-Headers", "*")
+		w.WriteHeader(http.StatusNoContent)
 		return
 	}
 	switch name, inRun := strings.CutPrefix(r.URL.Path, "/run/"); {
@@ -224,6 +251,7 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}}}
 		o.send(w, r, mv.AppendText(nil))
 	case inRun && name == "media.m3u8":
+		w.Header().Set("Cache-Control", "no-cache")
 		o.servePlaylist(w, r)
 	case inRun:
 		o.serveMedia(w, r, name)
@@ -233,29 +261,43 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (o *Origin) send(w http.ResponseWriter, r *http.Request, text []byte) {
-	w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
-	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		w.Write(text)
+	h := w.Header()
+	h.Set("Content-Type", "application/vnd.apple.mpegurl")
+	h.Set("Vary", "Accept-Encoding")
+	tag := fmt.Sprintf(`"%x"`, sha256.Sum256(text))
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		z.Write(text)
+		z.Close()
+		text, tag = b.Bytes(), tag[:len(tag)-1]+`-gz"`
+		h.Set("Content-Encoding", "gzip")
+	}
+	h.Set("ETag", tag)
+	if r.Header.Get("If-None-Match") == tag {
+		h.Del("Content-Encoding")
+		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	w.Header().Set("Content-Encoding", "gzip")
-	z := gzip.NewWriter(w)
-	z.Write(text)
-	z.Close()
+	h.Set("Content-Length", fmt.Sprint(len(text)))
+	w.Write(text)
 }
 
 func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request) {
 	d, err := playlist.ParseDirectives(r.URL.RawQuery)
+	if m, _ := o.current(); m.EndList {
+		d, err = playlist.NoDirectives, nil
+	}
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		refuse(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	timeout := time.NewTimer(3 * TargetDuration * time.Second)
 	defer timeout.Stop()
 	for {
 		m, changed := o.current()
-		if !m.EndList && d.MSN > m.NextMSN()+1 {
-			http.Error(w, "too far ahead", http.StatusBadRequest)
+		if !m.EndList && (d.MSN > m.NextMSN()+1 || d.MSN >= m.NextMSN() && d.Part > PartsPerSegment+advance) {
+			refuse(w, "too far ahead", http.StatusBadRequest)
 			return
 		}
 		if m.EndList || d.MSN < 0 || has(&m, d.MSN, d.Part) {
@@ -274,10 +316,18 @@ func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-timeout.C:
 			w.Header().Set("Retry-After", "1")
-			http.Error(w, "nothing new", http.StatusServiceUnavailable)
+			refuse(w, "nothing new", http.StatusServiceUnavailable)
 			return
 		}
 	}
+}
+
+// advance is the Advance Part Limit: three seconds in parts.
+const advance = 9
+
+func refuse(w http.ResponseWriter, text string, code int) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, text, code)
 }
 
 // skipOld makes m a delta update, if anything lies beyond the skip boundary.
@@ -316,8 +366,7 @@ func (o *Origin) serveMedia(w http.ResponseWriter, r *http.Request, name string)
 		if body != nil {
 			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 			w.Header().Set("Content-Type", "video/mp4")
-			w.Header().Set("Content-Length", fmt.Sprint(len(body)))
-			w.Write(body)
+			http.ServeContent(&refusals{w}, r, "", time.Time{}, bytes.NewReader(body))
 			return
 		}
 		if !hinted {
@@ -330,6 +379,16 @@ func (o *Origin) serveMedia(w http.ResponseWriter, r *http.Request, name string)
 			return
 		}
 	}
+}
+
+// refusals keeps caches from storing a refused range.
+type refusals struct{ http.ResponseWriter }
+
+func (w *refusals) WriteHeader(code int) {
+	if code >= 400 {
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	w.ResponseWriter.WriteHeader(code)
 }
 
 // Transport runs requests against h in the caller's goroutine, without sockets,
@@ -345,5 +404,8 @@ func (t Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp := rec.Result()
 	resp.Request = r
+	if r.Method == http.MethodHead { // as the server of net/http does
+		resp.Body = http.NoBody
+	}
 	return resp, nil
 }
