@@ -2,7 +2,6 @@ package media
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 )
@@ -130,14 +129,4 @@ func opusSilence(config []byte) (packet []byte, samples int64) {
 		packet = append(packet, 0xff, 0xfe)
 	}
 	return packet, opusFrameSamples(celt)
-}
-
-// opusBox returns the content of OpusSpecificBox: the header's fields in the
-// other byte order (Encapsulation of Opus in ISOBMFF, section 4.3.2).
-func opusBox(head []byte) []byte {
-	box := []byte{0, head[1]}
-	box = binary.BigEndian.AppendUint16(box, binary.LittleEndian.Uint16(head[2:]))
-	box = binary.BigEndian.AppendUint32(box, binary.LittleEndian.Uint32(head[4:]))
-	box = binary.BigEndian.AppendUint16(box, binary.LittleEndian.Uint16(head[8:]))
-	return append(box, head[10:]...)
 }

@@ -10,17 +10,14 @@ import (
 
 // InitSegment returns the initialization section of a presentation with these
 // tracks, in this order: ftyp and moov. Errors: no track, a codec that is not
-// written here, a configuration too long for its box.
+// written here, a picture of no size, a configuration too long for its box.
 func InitSegment(tracks []media.Track) ([]byte, error) {
 	if len(tracks) == 0 {
 		return nil, errors.New("init segment without tracks")
 	}
 	for i := range tracks {
-		if c := tracks[i].Codec; c != media.H264 && c != media.AAC {
-			return nil, fmt.Errorf("init segment: track %d: codec %v: %w", tracks[i].ID, c, media.ErrUnsupported)
-		}
-		if n := len(tracks[i].Config); n == 0 || n > maxConfig {
-			return nil, fmt.Errorf("init segment: track %d: configuration of %d bytes, want 1 to %d", tracks[i].ID, n, maxConfig)
+		if err := writable(&tracks[i]); err != nil {
+			return nil, fmt.Errorf("init segment: track %d: %w", tracks[i].ID, err)
 		}
 	}
 	var w writer
@@ -28,6 +25,9 @@ func InitSegment(tracks []media.Track) ([]byte, error) {
 		w.b = append(w.b, "iso6"...)
 		w.u32(0)
 		w.b = append(w.b, "iso6cmfcmp41"...)
+		if tracks[0].Codec == media.AV1 { // AV1 ISOBMFF binding section 2.1
+			w.b = append(w.b, "av01"...)
+		}
 	})
 	w.box("moov", func() {
 		w.mvhd(tracks)
@@ -45,6 +45,20 @@ func InitSegment(tracks []media.Track) ([]byte, error) {
 		})
 	})
 	return slices.Clone(w.b), nil
+}
+
+// writable says what keeps a track from being written.
+func writable(t *media.Track) error {
+	entry := entries[t.Codec]
+	switch n := len(t.Config); {
+	case entry.kind == "":
+		return fmt.Errorf("codec %v: %w", t.Codec, media.ErrUnsupported)
+	case n < entry.least || n > maxConfig:
+		return fmt.Errorf("configuration of %d bytes, want %d to %d", n, entry.least, maxConfig)
+	case t.Codec.Video() && (t.Width <= 0 || t.Height <= 0 || t.Width > 0xffff || t.Height > 0xffff):
+		return fmt.Errorf("picture of %d x %d", t.Width, t.Height)
+	}
+	return nil
 }
 
 // maxConfig bounds a codec configuration, in bytes: an AVC record of 31 SPS and
@@ -91,7 +105,7 @@ func (w *writer) trak(t *media.Track) {
 			}
 			w.u16(0)
 			w.matrix()
-			w.u32(uint32(t.Width) << 16)
+			w.u32(shownWidth(t))
 			w.u32(uint32(t.Height) << 16)
 		})
 		w.box("mdia", func() {
@@ -137,9 +151,9 @@ func (w *writer) minf(t *media.Track) {
 		w.full("stsd", 0, 0, func() { // section 8.5.2
 			w.u32(1)
 			if t.Codec.Video() {
-				w.avc1(t)
+				w.visual(t)
 			} else {
-				w.mp4a(t)
+				w.sound(t)
 			}
 		})
 		w.full("stts", 0, 0, func() { w.u32(0) })
@@ -147,69 +161,4 @@ func (w *writer) minf(t *media.Track) {
 		w.full("stsz", 0, 0, func() { w.zeros(8) })
 		w.full("stco", 0, 0, func() { w.u32(0) })
 	})
-}
-
-// avc1 writes a VisualSampleEntry (section 12.1.3) with the AVC configuration
-// (ISO/IEC 14496-15 section 5.4.2.1).
-func (w *writer) avc1(t *media.Track) {
-	w.box("avc1", func() {
-		w.zeros(6)
-		w.u16(1) // data_reference_index
-		w.zeros(16)
-		w.u16(uint16(t.Width))
-		w.u16(uint16(t.Height))
-		w.u32(72 << 16) // horizresolution, dpi
-		w.u32(72 << 16)
-		w.u32(0)
-		w.u16(1) // frame_count
-		w.zeros(32)
-		w.u16(24)     // depth
-		w.u16(0xffff) // pre_defined -1
-		w.box("avcC", func() { w.b = append(w.b, t.Config...) })
-	})
-}
-
-// mp4a writes an AudioSampleEntry (section 12.2.3) with the ES descriptor
-// (ISO/IEC 14496-14 section 6.7.2).
-func (w *writer) mp4a(t *media.Track) {
-	w.box("mp4a", func() {
-		w.zeros(6)
-		w.u16(1) // data_reference_index
-		w.zeros(8)
-		w.u16(uint16(t.Channels))
-		w.u16(16) // samplesize
-		w.zeros(4)
-		rate := t.Timescale
-		if rate > 0xffff { // does not fit 16.16; the configuration has it
-			rate = 0
-		}
-		w.u32(rate << 16)
-		w.full("esds", 0, 0, func() { w.esDescriptor(t.Config) })
-	})
-}
-
-// esDescriptor writes an ES_Descriptor around an AudioSpecificConfig
-// (ISO/IEC 14496-1 section 7.2.6.5).
-func (w *writer) esDescriptor(config []byte) {
-	specific := descriptorSize(len(config))
-	decoder := descriptorSize(13 + specific)
-	w.descriptor(0x03, 3+decoder+descriptorSize(1))
-	w.u16(0) // ES_ID
-	w.u8(0)  // flags
-	w.descriptor(0x04, 13+specific)
-	w.u8(0x40, 0x15) // Audio ISO/IEC 14496-3, audio stream
-	w.zeros(11)      // bufferSizeDB, maxBitrate, avgBitrate: unknown
-	w.descriptor(0x05, len(config))
-	w.b = append(w.b, config...)
-	w.descriptor(0x06, 1) // SLConfigDescriptor
-	w.u8(2)               // predefined: MP4
-}
-
-// descriptorSize is the size of a descriptor with n bytes of content.
-func descriptorSize(n int) int { return 5 + n }
-
-// descriptor writes a tag and a length in the four-byte spelling (ISO/IEC
-// 14496-1 section 8.3.3), which every reader takes.
-func (w *writer) descriptor(tag byte, n int) {
-	w.u8(tag, 0x80|byte(n>>21&0x7f), 0x80|byte(n>>14&0x7f), 0x80|byte(n>>7&0x7f), byte(n&0x7f))
 }

@@ -34,8 +34,8 @@ func initSegment() []byte {
 	avcC := box("avcC", []byte{1, 0x64, 0, 0x1f, 0xff, 0xe0, 0})
 	return append(box("ftyp", []byte("iso6"), u32(0), []byte("cmfc")), box("moov",
 		box("mvhd", u32(0), zeros(96)),
-		trak(1, videoTimescale, "vide", box("avc1", zeros(78), avcC)),
-		trak(2, audioTimescale, "soun", box("mp4a", zeros(28))),
+		trak(1, videoTimescale, "vide", box("avc1", zeros(24), []byte{640 >> 8, 640 & 0xff, 360 >> 8, 360 & 0xff}, zeros(50), avcC)),
+		trak(2, audioTimescale, "soun", box("mp4a", zeros(28), box("esds", u32(0)))),
 		box("mvex", box("trex", u32(0, 1, 1, 0, 0, 0)), box("trex", u32(0, 2, 1, audioFrame, 0, 0))),
 	)...)
 }
