@@ -90,12 +90,13 @@ func (t *tx) put(before, after livestream.Record) error {
 func (t *tx) updateLivestream(r livestream.Record) error {
 	l := r.Livestream
 	_, err := t.exec(`UPDATE livestreams SET name = ?, reconnect_window_ms = ?, damping_ms = ?, await_encoder_ms = ?,
-		endlist_delay_ms = ?, publisher_policy = ?, defend_until = ?, takeover_last = ?, takeover_before = ?,
+		endlist_delay_ms = ?, dvr_window_ms = ?, keep = ?, publisher_policy = ?, defend_until = ?, takeover_last = ?, takeover_before = ?,
 		failure_last = ?, failure_before = ?, deleted_at = ?, playback_policy = ?, allowed_origins = ?, stream_key = ?, stream_key_hash = ?, disabled = ?, updated_at = ?, epoch = ?,
 		refuse_until = ?, longest_gop_ns = ?, run_id = ?, run_target_secs = ?, run_part_target_ns = ?, run_msn_mark = ?,
 		run_discontinuity_mark = ?, run_ends_at = ?, newest_session_id = ? WHERE id = ?`,
 		orNull(l.Name, l.HasName), l.Settings.ReconnectWindow.Milliseconds(), l.Settings.Damping.Milliseconds(),
 		l.Settings.AwaitEncoder.Milliseconds(), l.Settings.EndlistDelay.Milliseconds(),
+		l.Settings.DVRWindow.Milliseconds(), l.Settings.Keep,
 		string(l.Settings.Publisher), ms(l.DefendUntil), ms(l.Takeovers.Last), ms(l.Takeovers.Before),
 		ms(l.Failures.Last), ms(l.Failures.Before), ms(l.DeletedAt), string(l.Settings.Playback), l.Settings.AllowedOrigins,
 		l.StreamKey.Reveal(), keyHash(l.StreamKey), l.Disabled, ms(l.UpdatedAt), l.Epoch,

@@ -18,13 +18,14 @@ func (s *Store) CreateLivestream(ctx context.Context, l livestream.Livestream) e
 	return s.write(ctx, "create livestream", durable, func(t *tx) error {
 		_, err := t.exec(`INSERT INTO livestreams (id, account_id, app_id, name, meeting_id, stream_key, stream_key_hash,
 			playback_id, disabled, created_at, updated_at, reconnect_window_ms, damping_ms, await_encoder_ms,
-			endlist_delay_ms, epoch, refuse_until, longest_gop_ns, run_id, run_target_secs, run_part_target_ns,
+			endlist_delay_ms, dvr_window_ms, keep, epoch, refuse_until, longest_gop_ns, run_id, run_target_secs, run_part_target_ns,
 			run_msn_mark, run_discontinuity_mark, run_ends_at, publisher_policy, playback_policy, allowed_origins)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			l.ID, l.AccountID, l.AppID, orNull(l.Name, l.HasName), orNull(l.MeetingID, l.MeetingID != ""),
 			l.StreamKey.Reveal(), keyHash(l.StreamKey), l.PlaybackID, l.Disabled, ms(l.CreatedAt), ms(l.UpdatedAt),
 			l.Settings.ReconnectWindow.Milliseconds(), l.Settings.Damping.Milliseconds(),
-			l.Settings.AwaitEncoder.Milliseconds(), l.Settings.EndlistDelay.Milliseconds(), l.Epoch,
+			l.Settings.AwaitEncoder.Milliseconds(), l.Settings.EndlistDelay.Milliseconds(),
+			l.Settings.DVRWindow.Milliseconds(), l.Settings.Keep, l.Epoch,
 			ms(l.RefuseUntil), int64(l.LongestGOP), l.Run.ID, l.Run.TargetDuration, int64(l.Run.PartTarget),
 			l.Run.MSNMark, l.Run.DiscontinuityMark, ms(l.Run.EndsAt), string(l.Settings.Publisher),
 			string(l.Settings.Playback), l.Settings.AllowedOrigins)
