@@ -37,6 +37,9 @@ type serverFlags struct {
 
 	TrustedProxies []string `env:"TALLY_TRUSTED_PROXIES" placeholder:"CIDR" help:"Addresses of proxies whose X-Forwarded headers are believed."`
 
+	MaxViewers int  `env:"TALLY_MAX_VIEWERS" placeholder:"N" help:"Most viewers at once: newcomers are answered 503, whoever is in goes on (unset: any number)."`
+	MaxEgress  rate `env:"TALLY_MAX_EGRESS" placeholder:"RATE" help:"The same for what goes out to viewers, such as 900Mbit or 2.5Gbit a second (unset: any rate)."`
+
 	APIRateLimit        int           `name:"api-rate-limit" env:"TALLY_API_RATE_LIMIT" default:"3500" placeholder:"N" help:"API requests of one token in 5 minutes (${default}; 0: any number)."`
 	APIAddressRateLimit int           `name:"api-address-rate-limit" env:"TALLY_API_ADDRESS_RATE_LIMIT" default:"3500" placeholder:"N" help:"API requests from one client address in 5 minutes, IPv6 by /64 (${default}; 0: any number)."`
 	AccessLog           api.AccessLog `env:"TALLY_ACCESS_LOG" default:"changes" placeholder:"WHICH" help:"API requests in the log: all, changes (whatever is no GET, and every answer from 400 on) or off (${default})."`
@@ -89,6 +92,9 @@ func (f *serverFlags) check() error {
 		case *a.value == "" && f.TLSCert != "":
 			*a.value = a.usual
 		}
+	}
+	if f.MaxViewers < 0 {
+		return cli.Usagef("--max-viewers must be 1 or more; leave it out for any number")
 	}
 	if f.APIRateLimit < 0 || f.APIAddressRateLimit < 0 {
 		return cli.Usagef("--api-rate-limit and --api-address-rate-limit must be 0 or more requests in 5 minutes")
@@ -245,6 +251,29 @@ func (d days) or(without time.Duration) time.Duration {
 		return without
 	}
 	return time.Duration(d.n) * 24 * time.Hour
+}
+
+// A rate is a number of bits per second; 0: none was given.
+type rate int64
+
+var (
+	rateForm  = regexp.MustCompile(`^([0-9]{1,12}(?:\.[0-9]{1,6})?)(|k|M|G)bit(?:/s|ps)?$`)
+	rateUnits = map[string]float64{"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
+)
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *rate) UnmarshalText(text []byte) error {
+	m := rateForm.FindSubmatch(text)
+	if m == nil {
+		return fmt.Errorf("%q must be a rate such as 900Mbit, 2.5Gbit or 500kbit", text)
+	}
+	n, err := strconv.ParseFloat(string(m[1]), 64)
+	n *= rateUnits[string(m[2])]
+	if err != nil || n < 1 || n > 1e15 {
+		return fmt.Errorf("%q must be between 1bit and 1000000Gbit", text)
+	}
+	*r = rate(n)
+	return nil
 }
 
 // retention is how long rows are kept.

@@ -39,6 +39,9 @@ func (s *server) metrics() http.Handler {
 	counter("tally_viewer_uncounted_total", "Deliveries and playlists not counted because too many viewers were present.", func() int64 { return s.counter.Stats().Refused })
 	counter("tally_viewer_rows_lost_total", "Rows of viewers that had to make room before they were stored.", func() int64 { return s.counter.Stats().RowsLost })
 
+	counter("tally_egress_bytes_total", "Bytes of playlists and media sent to viewers.", func() int64 { return s.playback.Stats().EgressBytes })
+	counter("tally_viewers_refused_total", "Multivariant playlists answered 503 because of --max-viewers or --max-egress.", func() int64 { return s.playback.Stats().Refused })
+
 	gauge("tally_http_connections", "Connections without TLS open on --http-addr.", s.plain.open.Load)
 	counter("tally_http_connections_total", "Connections accepted on --http-addr.", s.plain.accepted.Load)
 	counter("tally_http2_errors_total", "Faults of HTTP/2 clients: frames, resets, floods.", func() int64 { return s.plain.http2Errors.Load() + s.secure.http2Errors.Load() })

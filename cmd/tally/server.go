@@ -112,6 +112,7 @@ func (s *server) wire(ctx context.Context, out io.Writer) error {
 	s.playback = playback.New(playback.Config{
 		Registry: s.registry, Signer: signer, Counter: s.counter, Records: s.store,
 		Delivery: s.flags.delivery(), Log: s.log,
+		MaxViewers: s.flags.MaxViewers, MaxEgressBps: int64(s.flags.MaxEgress),
 	})
 	allow, err := s.flags.webhookAllow()
 	if err != nil {

@@ -136,6 +136,9 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request, playbackID stri
 	hdr["Content-Type"] = typeEvents
 	hdr["Cache-Control"] = noStore
 	hdr.Set("X-Accel-Buffering", "no") // nginx would hold events back
+	if r.Method == http.MethodHead {
+		return nil
+	}
 	out := http.NewResponseController(w)
 	send := func(b []byte) error {
 		extendDeadline(w)

@@ -18,6 +18,8 @@ var (
 	nosniff   = []string{"nosniff"}
 	oneSecond = []string{"1"}
 
+	tenSeconds = []string{"10"}
+
 	noStore        = []string{"no-store"}
 	privateNoStore = []string{"private, no-store"}
 	privateNoCache = []string{"private, no-cache"}
@@ -35,6 +37,12 @@ var (
 	varyEncodingAndCache = []string{"Accept-Encoding, Via, CDN-Loop"}
 	varyAccept           = []string{"Accept"}
 	acceptRanges         = []string{"bytes"}
+
+	// mediaTag is the entity tag of all media: a URL's bytes never change, and
+	// tags are compared for one URL at a time (RFC 9110 section 8.8.3).
+	mediaTag = []string{`"1"`}
+
+	isTrue = []string{"true"}
 )
 
 // methods are those that the path answers to.
@@ -46,13 +54,18 @@ func (p path) methods() []string {
 }
 
 // preflight answers OPTIONS (Fetch standard, CORS protocol): any page may read
-// playlists and media and send beacons, without credentials.
-func preflight(w http.ResponseWriter, methods []string) {
+// playlists and media and send beacons, without credentials; also a page of the
+// internet, where this server is in a private network: what is below /hls/ is
+// for whoever knows its name (WICG Private Network Access, section 3.1.1).
+func preflight(w http.ResponseWriter, r *http.Request, methods []string) {
 	hdr := w.Header()
 	hdr["Access-Control-Allow-Methods"] = methods
 	hdr["Access-Control-Allow-Headers"] = anyOrigin
 	hdr["Access-Control-Max-Age"] = oneDay
 	hdr["Allow"] = methods
+	if v := r.Header["Access-Control-Request-Private-Network"]; len(v) == 1 && v[0] == "true" {
+		hdr["Access-Control-Allow-Private-Network"] = isTrue
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -60,6 +73,14 @@ func preflight(w http.ResponseWriter, methods []string) {
 // without deadlines, as in tests, do without.
 func extendDeadline(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+}
+
+// waited tells that an answer was held, in milliseconds (W3C Server Timing).
+// Timing-Allow-Origin lets every page read it.
+func waited(w http.ResponseWriter, since time.Time) {
+	value := append(make([]byte, 0, 24), "wait;dur="...)
+	value = strconv.AppendInt(value, time.Since(since).Milliseconds(), 10)
+	w.Header()["Server-Timing"] = []string{string(value)}
 }
 
 // writeError writes a refusal of one line.

@@ -23,10 +23,12 @@ func (h *Handler) initSection(w http.ResponseWriter, r *http.Request, p path) er
 		return errNotListed
 	}
 	mediaHeader(w, i.Length)
-	if wantsRange(r) {
-		serveRange(w, r, [][]byte{i.Data})
-	} else if r.Method != http.MethodHead {
-		w.Write(i.Data)
+	switch {
+	case conditional(r):
+		h.serveCondition(w, r, [][]byte{i.Data})
+	case r.Method != http.MethodHead:
+		n, _ := w.Write(i.Data)
+		h.gate.out.add(n)
 	}
 	return nil
 }
@@ -40,16 +42,16 @@ func (h *Handler) part(w http.ResponseWriter, r *http.Request, p path) error {
 	part := st.Window().Current().Part(p.epoch, p.number)
 	if part == nil {
 		var err error
-		if part, err = h.hinted(r, st.Window(), p); err != nil {
+		if part, err = h.hinted(w, r, st.Window(), p); err != nil {
 			return err
 		}
 	}
 	mediaHeader(w, part.Length)
 	whole := false
-	if wantsRange(r) {
-		whole = serveRange(w, r, pieces(part))
+	if conditional(r) {
+		whole = h.serveCondition(w, r, pieces(part))
 	} else if r.Method != http.MethodHead {
-		whole = write(w, part) == nil
+		whole = h.write(w, part) == nil
 	}
 	if whole {
 		h.count(st, p, part)
@@ -58,9 +60,10 @@ func (h *Handler) part(w http.ResponseWriter, r *http.Request, p path) error {
 }
 
 // hinted waits for a part that the playlist hints at.
-func (h *Handler) hinted(r *http.Request, win *hls.Window, p path) (*hls.Part, error) {
+func (h *Handler) hinted(w http.ResponseWriter, r *http.Request, win *hls.Window, p path) (*hls.Part, error) {
 	ctx, cancel := h.held(r, 3*win.TargetDuration(), errHeld)
 	defer cancel()
+	defer waited(w, time.Now())
 	part, err := win.WaitPart(ctx, p.epoch, p.number)
 	if errors.Is(err, livestream.ErrNotFound) {
 		err = errNotListed
@@ -80,12 +83,12 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, p path) error 
 	}
 	mediaHeader(w, seg.Length)
 	whole := false
-	if wantsRange(r) {
-		whole = serveRange(w, r, pieces(seg.Parts...))
+	if conditional(r) {
+		whole = h.serveCondition(w, r, pieces(seg.Parts...))
 	} else if r.Method != http.MethodHead {
 		whole = true
 		for _, part := range seg.Parts {
-			if write(w, part) != nil {
+			if h.write(w, part) != nil {
 				whole = false
 				break
 			}
@@ -98,11 +101,14 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, p path) error 
 }
 
 // write writes a part's bytes.
-func write(w io.Writer, p *hls.Part) error {
-	_, err := w.Write(p.Data)
+func (h *Handler) write(w io.Writer, p *hls.Part) error {
+	n, err := w.Write(p.Data)
 	if err == nil && len(p.Tail) > 0 {
-		_, err = w.Write(p.Tail)
+		var more int
+		more, err = w.Write(p.Tail)
+		n += more
 	}
+	h.gate.out.add(n)
 	return err
 }
 
@@ -155,23 +161,36 @@ func (h *Handler) count(st *hls.Stream, p path, parts ...*hls.Part) {
 	}, spans)
 }
 
-// wantsRange reports whether one byte range is asked for. Several at once are
-// answered with everything, as RFC 9110 section 14.2 allows.
-func wantsRange(r *http.Request) bool {
-	v := r.Header["Range"]
+// conditional reports whether one byte range is asked for, or the media only if
+// the client does not have it. Several ranges at once are answered with
+// everything, as RFC 9110 section 14.2 allows.
+func conditional(r *http.Request) bool {
+	return oneRange(r.Header["Range"]) || len(r.Header["If-None-Match"]) > 0
+}
+
+func oneRange(v []string) bool {
 	return len(v) == 1 && strings.HasPrefix(v[0], "bytes=") && strings.IndexByte(v[0], ',') < 0
 }
 
-// serveRange answers a request with one byte range by the standard library's
-// rules, and reports whether all of the media was written.
-func serveRange(w http.ResponseWriter, r *http.Request, pieces [][]byte) bool {
-	delete(w.Header(), "Content-Length")
+// serveCondition answers a request with one byte range or a condition by the
+// standard library's rules, and reports whether all of the media was written. Only
+// these answers have an entity tag, for If-Range: a ninth header would make each
+// map of headers grow.
+func (h *Handler) serveCondition(w http.ResponseWriter, r *http.Request, pieces [][]byte) bool {
+	if v := r.Header["Range"]; len(v) > 0 && !oneRange(v) {
+		r = r.Clone(r.Context())
+		delete(r.Header, "Range")
+	}
+	hdr := w.Header()
+	delete(hdr, "Content-Length")
+	hdr["Etag"] = mediaTag // as net/http spells it
 	c := &content{pieces: pieces}
 	for _, p := range pieces {
 		c.size += int64(len(p))
 	}
 	sink := &sink{ResponseWriter: w}
 	http.ServeContent(sink, r, "", time.Time{}, c)
+	h.gate.out.add(int(sink.written))
 	return r.Method == http.MethodGet && sink.err == nil && sink.written == c.size
 }
 

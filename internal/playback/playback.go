@@ -50,6 +50,10 @@ type Config struct {
 	Records  Records
 	Delivery Mode         // "": Auto
 	Log      *slog.Logger // nil: slog.Default
+
+	// At either limit new viewers are answered 503. 0: none.
+	MaxViewers   int
+	MaxEgressBps int64 // bits per second, of bodies
 }
 
 // A Handler answers everything below /hls/. It may be used concurrently.
@@ -62,11 +66,12 @@ type Handler struct {
 	vary     []string // of media playlists
 	log      *slog.Logger
 	tracks   tracks
+	gate     gate
 
 	drain    context.Context // done: the server stops
 	startEnd context.CancelCauseFunc
 	board    board
-	boards   sync.WaitGroup // goroutines of the board
+	boards   sync.WaitGroup // goroutines of the board and the gate
 }
 
 // New returns a handler.
@@ -84,6 +89,10 @@ func New(c Config) *Handler {
 	}
 	h.board.topics = map[string]*topic{}
 	h.drain, h.startEnd = context.WithCancelCause(context.Background())
+	h.gate.maxViewers, h.gate.maxBps, h.gate.counter, h.gate.log = c.MaxViewers, c.MaxEgressBps, c.Counter, c.Log
+	if c.MaxEgressBps > 0 {
+		h.boards.Go(func() { h.gate.measure(h.drain) })
+	}
 	return h
 }
 
@@ -110,6 +119,7 @@ var (
 	errRestarting = errors.New("the server has restarted and waits for the encoder: try again in a second")
 	errHeld       = errors.New("held for three target durations and it did not come: the encoder is away, try again")
 	errEarly      = errors.New("the server has restarted, and this viewer has fetched nothing since: send the beacon again in a second")
+	errFull       = errors.New("full: as many are watching as this server may serve; try again in a while, whoever is in goes on")
 	errStopping   = errors.New("the server is stopping: try again in a second")
 )
 
@@ -136,6 +146,7 @@ var statuses = []struct {
 	{errRestarting, http.StatusServiceUnavailable},
 	{errHeld, http.StatusServiceUnavailable},
 	{errEarly, http.StatusServiceUnavailable},
+	{errFull, http.StatusServiceUnavailable},
 	{errStopping, http.StatusServiceUnavailable},
 }
 
@@ -151,7 +162,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p, ok = path{}, false
 	}
 	if r.Method == http.MethodOptions {
-		preflight(w, p.methods())
+		preflight(w, r, p.methods())
 		return
 	}
 	var err error
@@ -210,6 +221,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p path, err err
 	switch code {
 	case http.StatusServiceUnavailable:
 		hdr["Retry-After"] = oneSecond
+		if errors.Is(err, errFull) {
+			hdr["Retry-After"] = tenSeconds
+		}
 	case http.StatusMethodNotAllowed:
 		hdr["Allow"] = p.methods()
 	}

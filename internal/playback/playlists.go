@@ -17,16 +17,14 @@ import (
 // multivariant answers index.m3u8: it mints the viewer id that the media
 // playlist's URL carries, so no cache may keep it.
 func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p path) error {
-	st, s, err := h.playable(r, p.playbackID)
+	st, s, err := h.playable(w, r, p.playbackID)
 	if err != nil {
 		return err
 	}
 	uri := make([]byte, 0, 128)
 	uri = append(append(uri, st.RunID()...), '/')
-	if known, promised := viewerQuery(r.URL.RawQuery); h.knows(p.playbackID, known) {
-		uri = append(uri, known...)
-	} else {
-		uri = h.signer.AppendMint(uri, p.playbackID, promised)
+	if uri, err = h.appendViewer(uri, r, p.playbackID); err != nil {
+		return err
 	}
 	uri = append(uri, "/index.m3u8"...)
 	body := s.AppendMultivariant(make([]byte, 0, 1024), string(uri))
@@ -37,9 +35,31 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p path) e
 	hdr["Content-Length"] = []string{strconv.Itoa(len(body))}
 	extendDeadline(w)
 	if r.Method != http.MethodHead {
-		w.Write(body)
+		n, _ := w.Write(body)
+		h.gate.out.add(n)
 	}
 	return nil
+}
+
+// appendViewer appends the id of the viewer that asks: its own, where it brings
+// one, or a new one. errFull: it has none, or is not counted, and there is no
+// room.
+func (h *Handler) appendViewer(dst []byte, r *http.Request, playbackID string) ([]byte, error) {
+	text, promised := viewerQuery(r.URL.RawQuery)
+	known, ok := h.signer.Verify(playbackID, text)
+	if !(ok && h.counter.Knows(known)) && h.gate.full() {
+		return nil, errFull
+	}
+	if ok {
+		return append(dst, text...), nil
+	}
+	n := len(dst)
+	dst = h.signer.AppendMint(dst, playbackID, promised)
+	if r.Method == http.MethodGet && h.gate.maxViewers > 0 {
+		id, _ := h.signer.Verify(playbackID, string(dst[n:]))
+		h.gate.join(id)
+	}
+	return dst, nil
 }
 
 // viewerQuery reads what a page says of its viewer: viewer=ID, that it is one
@@ -58,15 +78,9 @@ func viewerQuery(rawQuery string) (id string, promised bool) {
 	return id, promised
 }
 
-// knows reports whether id was minted for viewers of that playback id.
-func (h *Handler) knows(playbackID, id string) bool {
-	_, ok := h.signer.Verify(playbackID, id)
-	return ok
-}
-
 // playable returns the newest run and a snapshot that lists something, held
 // while the session is INVOKED.
-func (h *Handler) playable(r *http.Request, playbackID string) (*hls.Stream, *hls.Snapshot, error) {
+func (h *Handler) playable(w http.ResponseWriter, r *http.Request, playbackID string) (*hls.Stream, *hls.Snapshot, error) {
 	if st := h.registry.Stream(playbackID); st != nil {
 		if s := st.Window().Current(); s.Listed() {
 			return st, s, nil
@@ -74,6 +88,7 @@ func (h *Handler) playable(r *http.Request, playbackID string) (*hls.Stream, *hl
 	}
 	ctx, cancel := h.held(r, playableHold, errNotYet)
 	defer cancel()
+	defer waited(w, time.Now())
 	for {
 		changed := h.registry.Changed(playbackID)
 		if st := h.registry.Stream(playbackID); st != nil {
@@ -142,7 +157,7 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
 			return err
 		}
 		if d.MSN >= 0 {
-			if s, err = h.reload(r, st.Window(), hls.Position{MSN: d.MSN, Part: d.Part}); err != nil {
+			if s, err = h.reload(w, r, st.Window(), hls.Position{MSN: d.MSN, Part: d.Part}); err != nil {
 				return err
 			}
 		}
@@ -157,8 +172,8 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
 	zip := acceptsGzip(r)
 	w.Header()["Vary"] = h.vary
 	if !h.sharedFor(r) {
-		writePlaylist(w, r, s.Playlist(delta, zip), zip, noCache)
-	} else if writePlaylist(w, r, s.SharedPlaylist(delta, zip), zip, privateNoCache) {
+		h.writePlaylist(w, r, s.Playlist(delta, zip), zip, noCache)
+	} else if h.writePlaylist(w, r, s.SharedPlaylist(delta, zip), zip, privateNoCache) {
 		h.present(st, s, p, r)
 	}
 	return nil
@@ -166,12 +181,13 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
 
 // reload waits for a position, for three target durations at most
 // (rfc8216bis-22 section 6.2.5.2).
-func (h *Handler) reload(r *http.Request, win *hls.Window, want hls.Position) (*hls.Snapshot, error) {
+func (h *Handler) reload(w http.ResponseWriter, r *http.Request, win *hls.Window, want hls.Position) (*hls.Snapshot, error) {
 	if s := win.Current(); s.Listed() && s.Has(want) {
 		return s, nil
 	}
 	ctx, cancel := h.held(r, 3*win.TargetDuration(), errHeld)
 	defer cancel()
+	defer waited(w, time.Now())
 	s, err := win.Wait(ctx, want)
 	if errors.Is(err, hls.ErrEnded) {
 		return s, nil
@@ -197,7 +213,7 @@ func (h *Handler) absent(ctx context.Context, p path) error {
 
 // writePlaylist answers a media playlist, and reports whether all of the answer
 // was written.
-func writePlaylist(w http.ResponseWriter, r *http.Request, b *hls.Body, zip bool, cache []string) bool {
+func (h *Handler) writePlaylist(w http.ResponseWriter, r *http.Request, b *hls.Body, zip bool, cache []string) bool {
 	hdr := w.Header()
 	hdr["Cache-Control"] = cache
 	hdr["Etag"] = b.ETag // as net/http spells it
@@ -214,7 +230,8 @@ func writePlaylist(w http.ResponseWriter, r *http.Request, b *hls.Body, zip bool
 	if r.Method == http.MethodHead {
 		return true
 	}
-	_, err := w.Write(b.Data)
+	n, err := w.Write(b.Data)
+	h.gate.out.add(n)
 	return err == nil
 }
 

@@ -23,7 +23,7 @@ type State struct {
 // state answers with JSON, or with an event stream where that is accepted.
 func (h *Handler) state(w http.ResponseWriter, r *http.Request, p path) error {
 	w.Header()["Vary"] = varyAccept
-	if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
 		return h.events(w, r, p.playbackID)
 	}
 	st, _, err := h.derive(r.Context(), p.playbackID)
