@@ -17,10 +17,16 @@ import (
 const IntervalGap = 2 * time.Second
 
 // A CutError is the cause of a publication's context when the server ends it.
-// Sentence is for the person at the encoder.
-type CutError struct{ Sentence string }
+// Sentence is for the person at the encoder. Err is livestream.ErrStopping when
+// the server itself is about to end, else nil.
+type CutError struct {
+	Sentence string
+	Err      error
+}
 
 func (e *CutError) Error() string { return e.Sentence }
+
+func (e *CutError) Unwrap() error { return e.Err }
 
 // A Publication is one accepted publish. Its methods are called by the one
 // goroutine that reads the publisher's connection.

@@ -167,7 +167,7 @@ func (s *session) unplayable(p *Publication) livestream.Reason {
 	case p.frames.Load() == 0 && p.condition.now().Media != "":
 		return livestream.HeadersOnly(mediaTimeout)
 	case p.frames.Load() == 0:
-		return livestream.Unparsable("audio or video arrived for 10 s without a usable H.264 or AAC sequence header before it")
+		return livestream.Unparsable("audio or video arrived for 10 s without a usable sequence header before it")
 	case p.out.Progress().KeyframeSeen:
 		return livestream.TooLittle(mediaTimeout)
 	}
@@ -306,7 +306,11 @@ func (s *session) closeAt(sentence string, until received) {
 	s.pub = nil
 	s.mu.Unlock()
 	s.m.keep(rest)
-	p.cancel(&CutError{sentence})
+	cut := &CutError{Sentence: sentence}
+	if s.stopping {
+		cut.Err = livestream.ErrStopping
+	}
+	p.cancel(cut)
 	s.log.Info("publication ends", "epoch", p.epoch, "cause", sentence, "bytes", until.bytes, "frames", p.frames.Load(),
 		"ingest", until.ingest.Round(time.Millisecond))
 }

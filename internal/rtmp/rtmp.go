@@ -247,6 +247,7 @@ const (
 const (
 	ConnectSuccess   = "NetConnection.Connect.Success"
 	ConnectRejected  = "NetConnection.Connect.Rejected"
+	ReconnectRequest = "NetConnection.Connect.ReconnectRequest" // Enhanced RTMP v2
 	CallFailed       = "NetConnection.Call.Failed"
 	PublishStart     = "NetStream.Publish.Start"
 	PublishDenied    = "NetStream.Publish.Denied"

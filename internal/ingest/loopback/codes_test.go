@@ -49,7 +49,7 @@ var provocations = []provocation{
 	{code: livestream.UnsupportedCodec, says: "set the encoder's video codec to H.264",
 		do: func(w *world, l livestream.Livestream) *world {
 			c := w.mustDial(l)
-			c.WriteTag(flv.Tag{Type: flv.TypeVideo, Body: []byte{0x1c, 0, 0, 0, 0, 1, 2, 3}}) // codec 12, HEVC of some encoders
+			c.WriteTag(flv.Tag{Type: flv.TypeVideo, Body: []byte("\x90vp08\x08")}) // VP8, which no player of HLS takes
 			return w
 		}},
 	{code: livestream.BadMedia, says: "sequence header cannot be parsed",

@@ -16,7 +16,7 @@ type nowhere struct{ frames int }
 
 func (n *nowhere) Context() context.Context       { return context.Background() }
 func (n *nowhere) Arrived(int)                    {}
-func (n *nowhere) Expect([]media.TrackID)              {}
+func (n *nowhere) Expect([]media.TrackID)         {}
 func (n *nowhere) WriteTrack(media.Track) error   { return nil }
 func (n *nowhere) WriteFrame(f media.Frame) error { n.frames++; return nil }
 func (n *nowhere) Unpublish()                     {}

@@ -2,12 +2,9 @@ package rtmpserver
 
 import (
 	"errors"
-	"strings"
 
-	"tally/internal/media"
 	"tally/internal/rtmp"
 	"tally/internal/rtmp/amf0"
-	"tally/internal/rtmp/chunk"
 )
 
 // maxStreams is how many message streams a connection gets. Encoders use one.
@@ -88,9 +85,16 @@ func (c *conn) connect(cmd rtmp.Command) error {
 	// Encoders look at these two properties to tell the server's age; the
 	// values are those that most servers send.
 	properties := amf0.Object{{Name: "fmsVer", Value: "FMS/3,0,1,123"}, {Name: "capabilities", Value: 31.0}}
-	status := rtmp.Status{Level: rtmp.LevelStatus, Code: rtmp.ConnectSuccess, Description: "connected"}
 	// objectEncoding 0: AMF0, also for those who asked for AMF3.
-	return c.result(cmd, properties, status.Object(amf0.Property{Name: "objectEncoding", Value: 0.0}))
+	more := amf0.Object{{Name: "objectEncoding", Value: 0.0}}
+	c.canReconnect = reconnects(cmd.Object)
+	if enhanced(cmd.Object) {
+		// "Some properties within an Object as one of the parameters": the
+		// specification does not say which object, so both have them.
+		properties, more = append(properties, capabilities()...), append(more, capabilities()...)
+	}
+	status := rtmp.Status{Level: rtmp.LevelStatus, Code: rtmp.ConnectSuccess, Description: "connected"}
+	return c.result(cmd, properties, status.Object(more...))
 }
 
 func (c *conn) result(cmd rtmp.Command, object any, args ...any) error {
@@ -113,42 +117,4 @@ func (c *conn) callFailed(cmd rtmp.Command, why string) error {
 func (c *conn) ownName(name string) bool {
 	name = streamKey(name, c.appKey)
 	return name == "" || name == c.pubName
-}
-
-// data reads a data message: onMetaData says which tracks are to come. Encoders
-// send it as @setDataFrame "onMetaData" {…}; some leave the wrapper out.
-func (c *conn) data(m chunk.Message) {
-	cmd, err := rtmp.ParseCommand(m)
-	if err != nil {
-		return
-	}
-	name, values := cmd.Name, cmd.Args
-	if name == "@setDataFrame" && len(values) > 0 {
-		name, _ = values[0].(string)
-		values = values[1:]
-	}
-	if name != "onMetaData" || len(values) == 0 {
-		return
-	}
-	video := announced(values[0], "videocodecid", "width")
-	audio := announced(values[0], "audiocodecid", "audiosamplerate")
-	if video || audio {
-		c.pub.Expect(media.First(video, audio))
-	}
-}
-
-// announced reports whether metadata promises a track: by its codec id, or
-// where that is left out by a property that only such a track has.
-func announced(meta any, codec, other string) bool {
-	v := amf0.Lookup(meta, codec)
-	if v == nil {
-		v = amf0.Lookup(meta, other)
-	}
-	switch v := v.(type) {
-	case float64:
-		return v > 0
-	case string:
-		return strings.TrimSpace(v) != ""
-	}
-	return false
 }

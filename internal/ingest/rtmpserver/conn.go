@@ -31,6 +31,8 @@ type conn struct {
 	appKey    string // stream key that came with the app, "" if none
 	encoder   string
 	streams   uint32 // message streams handed out
+	// canReconnect: the encoder said that it understands a request to reconnect.
+	canReconnect bool
 
 	pub     Publication // nil: not publishing
 	pubID   uint32      // its message stream
@@ -72,7 +74,11 @@ func (c *conn) end(err error) {
 	if !ok {
 		return
 	}
-	if h.status.Code != "" {
+	switch h.status.Code {
+	case "":
+	case rtmp.ReconnectRequest:
+		c.rc.SendStatus(0, h.status) // of the connection, not of the stream
+	default:
 		c.rc.SendStatus(c.pubID, h.status)
 	}
 	c.rc.Finish(lingerTime)
@@ -96,7 +102,9 @@ func (c *conn) endPublication(err error) error {
 	case pub.Context().Err() != nil: // the server's doing
 		cause := context.Cause(pub.Context())
 		pub.Lose(cause)
-		err = failed(sentence(cause), cause)
+		if err = failed(sentence(cause), cause); c.canReconnect && errors.Is(cause, livestream.ErrStopping) {
+			err = reconnect(sentence(cause), cause)
+		}
 	default:
 		pub.Lose(err)
 		if _, ok := errors.AsType[*outputError](err); ok {

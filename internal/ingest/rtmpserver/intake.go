@@ -20,9 +20,9 @@ const (
 	// maxComposition bounds how far presentation may be from decoding; x264 at
 	// its slowest stays under 1 s. What is beyond is taken as 0.
 	maxComposition = 10_000 // ms
-
-	useH264 = "set the encoder's video codec to H.264"
-	useAAC  = "set the encoder's audio codec to AAC"
+	// maxTracks of each kind are taken: OBS sends at most 10 renditions, services ask
+	// for 5; each costs a clock here and a playlist and its parts in the packager.
+	maxTracks = 8
 )
 
 // An outputError is an error of Publication.WriteTrack or WriteFrame, which
@@ -38,18 +38,24 @@ type intake struct {
 	start time.Time
 	clock clock.Clock
 
-	avc struct {
-		record     []byte // as the encoder sent it; nil: none yet
-		lengthSize int    // of the encoder's frames: 1, 2 or 4
-		clock      *clock.Track
-		broken     int // unusable messages in a row
-	}
-	aac struct {
-		config []byte
-		clock  *clock.Track
-	}
+	pictures, sounds []*stream // at most maxTracks each, in the order of their first configuration
+	about            map[media.TrackID]about
+
 	frames  int64
 	dropped int64
+}
+
+// A stream is one elementary stream of the publication.
+type stream struct {
+	id         media.TrackID
+	format     *format
+	record     []byte      // the configuration as the encoder sent it
+	track      media.Track // made of it, refined by key frames
+	told       bool        // the output has it
+	lengthSize int         // of the encoder's NAL units: 1, 2 or 4; 0: they are none
+	clock      *clock.Track
+	samples    int64 // ticks of each audio frame, as the clock has them
+	broken     int   // unusable messages in a row
 }
 
 func newIntake(pub Publication, stats *Stats) *intake {
@@ -63,85 +69,164 @@ func (in *intake) drop() error {
 	return nil
 }
 
-// video takes one video message and owns its body.
-func (in *intake) video(ts uint32, body []byte) error {
-	v, err := flv.ParseVideo(body)
-	if err != nil {
-		return in.drop()
-	}
-	if v.Info {
-		return nil
-	}
-	if v.CodecID != flv.CodecAVC {
-		if len(body) == 1 {
-			return in.drop() // a stray byte announces no codec
+// find returns the stream of that id in list, or nil.
+func find(list []*stream, id media.TrackID) *stream {
+	for _, s := range list {
+		if s.id == id {
+			return s
 		}
-		return &badMedia{livestream.Unsupported(v.Codec()+" video", useH264)}
-	}
-	switch v.Packet {
-	case flv.SequenceHeader:
-		return in.avcHeader(v.Data)
-	case flv.Coded:
-		return in.picture(ts, v)
-	}
-	return nil // end of sequence: unpublish or EOF will say the same
-}
-
-// avcHeader takes an AVC sequence header. The same one again does nothing:
-// some encoders repeat it with every keyframe (ossrs/srs#4695). Some send an
-// empty one first (mediamtx#1074).
-func (in *intake) avcHeader(record []byte) error {
-	if bytes.Equal(record, in.avc.record) {
-		return nil
-	}
-	if len(record) < 7 {
-		return in.drop()
-	}
-	track, err := media.H264Track(record)
-	switch {
-	case errors.Is(err, media.ErrUnsupported):
-		return &badMedia{livestream.Unsupported(fmt.Sprintf("H.264 video of a kind that is not supported (%v)", err), "set the encoder's profile to High, Main or Baseline")}
-	case err != nil && in.avc.record != nil:
-		return in.drop() // what works goes on
-	case err != nil:
-		return &badMedia{livestream.Unparsable(fmt.Sprintf("the H.264 sequence header cannot be parsed (%v)", err))}
-	}
-	if err := in.pub.WriteTrack(track); err != nil {
-		return &outputError{err}
-	}
-	in.avc.record, in.avc.lengthSize = bytes.Clone(record), media.H264LengthSize(record)
-	if in.avc.clock == nil {
-		in.avc.clock = in.clock.Track(media.VideoTimescale, 0)
 	}
 	return nil
 }
 
+// video takes one video message and owns its body.
+func (in *intake) video(ts uint32, body []byte) error {
+	v, err := flv.ParseVideo(body)
+	for more := err == nil; more; more, err = v.Next() {
+		if err := in.videoTrack(ts, &v, len(body)); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return in.drop()
+	}
+	return nil
+}
+
+// videoTrack takes one track of a video message of that size.
+func (in *intake) videoTrack(ts uint32, v *flv.Video, size int) error {
+	if v.Info {
+		return nil
+	}
+	f := videoFormat(v)
+	if f == nil {
+		if size == 1 {
+			return in.drop() // a stray byte announces no codec
+		}
+		return &badMedia{livestream.Unsupported(v.Codec()+" video", useVideo)}
+	}
+	id := media.VideoID(v.Track)
+	switch v.Packet {
+	case flv.SequenceHeader:
+		return in.configure(&in.pictures, id, f, v.Data)
+	case flv.Coded:
+		return in.picture(ts, find(in.pictures, id), f, v)
+	case flv.MPEG2TSHeader:
+		return &badMedia{livestream.Unsupported(v.Codec()+" video in MPEG-2 TS framing", "set the encoder to send a plain sequence start")}
+	case flv.EndOfSequence, flv.ColorInfo:
+		// Unpublish or EOF will say the one, the pictures themselves the other.
+		return nil
+	}
+	return in.drop()
+}
+
+// configure takes a sequence header. The same one again does nothing: some
+// encoders repeat it with every keyframe (ossrs/srs#4695).
+func (in *intake) configure(list *[]*stream, id media.TrackID, f *format, record []byte) error {
+	s := find(*list, id)
+	if s != nil && s.format == f && bytes.Equal(record, s.record) {
+		return nil
+	}
+	if len(record) < f.least {
+		return in.drop()
+	}
+	track, err := f.read(record)
+	switch {
+	case errors.Is(err, media.ErrUnsupported):
+		return &badMedia{livestream.Unsupported(fmt.Sprintf("%s of a kind that is not supported (%v)", f.name, err), f.instead)}
+	case err != nil && s != nil:
+		return in.drop() // what works goes on
+	case err != nil:
+		return &badMedia{livestream.Unparsable(fmt.Sprintf("the %s sequence header cannot be parsed (%v)", f.name, err))}
+	case s == nil && len(*list) == maxTracks:
+		kind := "audio"
+		if id.Video() {
+			kind = "video"
+		}
+		return &badMedia{livestream.Unsupported(fmt.Sprintf("more than %d %s tracks", maxTracks, kind), "send fewer of them")}
+	}
+	if s == nil {
+		s = &stream{id: id}
+		*list = append(*list, s)
+	}
+	track.ID = id
+	track.Language, track.Name = in.about[id].language, in.about[id].name
+	s.format, s.record, s.track, s.lengthSize = f, bytes.Clone(record), track, 0
+	if f.lengthSize != nil {
+		s.lengthSize = f.lengthSize(record)
+	}
+	if s.tune(&in.clock); id.Video() && track.Width == 0 {
+		s.told = false // the first key frame tells
+		return nil
+	}
+	return in.tell(s)
+}
+
+// tune gives the stream its clock, or sets it to another configuration's rate.
+func (s *stream) tune(c *clock.Clock) {
+	s.samples = s.track.FrameSamples
+	if s.clock == nil {
+		s.clock = c.Track(s.track.Timescale, s.samples)
+	} else {
+		s.clock.Retune(s.track.Timescale, s.samples)
+	}
+}
+
+// tell hands the stream's track to the output.
+func (in *intake) tell(s *stream) error {
+	if err := in.pub.WriteTrack(s.track); err != nil {
+		return &outputError{err}
+	}
+	s.told = true
+	return nil
+}
+
 // picture takes one coded picture; its payload is the message's own bytes.
-func (in *intake) picture(ts uint32, v flv.Video) error {
-	if in.avc.record == nil {
+func (in *intake) picture(ts uint32, s *stream, f *format, v *flv.Video) error {
+	if s == nil || s.format != f {
 		return in.drop() // nothing can decode it
 	}
-	payload, info, err := in.units(v.Data)
+	payload, key, err := s.units(v)
 	if err != nil {
 		in.drop()
-		if in.avc.broken++; in.avc.broken >= maxBroken {
+		if s.broken++; s.broken >= maxBroken {
 			return &badMedia{livestream.Unparsable(fmt.Sprintf("%d video frames in a row are broken: %v", maxBroken, err))}
 		}
 		return nil
 	}
-	in.avc.broken = 0
-	if !info.Pictures {
-		return in.drop() // parameter sets or messages without a picture
+	s.broken = 0
+	if len(payload) == 0 {
+		return in.drop() // parameter sets, messages or delimiters without a picture
 	}
-	dts, jumped := in.avc.clock.Next(ts, time.Since(in.start))
-	composition, stamp := int64(v.Composition), stampOf(in.avc.clock, jumped)
+	if err := in.refine(s, key, payload); err != nil {
+		return err
+	}
+	if !s.told {
+		return in.drop() // before the first key frame, which nothing can show
+	}
+	dts, jumped := s.clock.Next(ts, time.Since(in.start))
+	composition, stamp := int64(v.Composition), stampOf(s.clock, jumped)
 	if composition > maxComposition || composition < -maxComposition {
 		composition, stamp = 0, media.StampFar
 	}
-	return in.write(media.Frame{
-		Track: media.VideoTrack, DTS: dts, PTS: dts + composition*media.VideoTimescale/1000,
-		Key: v.Key || info.IDR, Payload: payload, Discontinuity: jumped, Stamp: stamp,
-	})
+	pts := dts + composition*media.VideoTimescale/1000 + int64(v.Nanos)*media.VideoTimescale/1_000_000_000
+	return in.write(media.Frame{Track: s.id, DTS: dts, PTS: pts, Key: key, Payload: payload, Discontinuity: jumped, Stamp: stamp})
+}
+
+// refine looks whether a key frame says more of the track than its configuration
+// did, and tells the output then.
+func (in *intake) refine(s *stream, key bool, payload []byte) error {
+	if !key {
+		return nil
+	}
+	track, changed := media.Refine(&s.track, payload)
+	if changed {
+		s.track = track
+	}
+	if track.Width > 0 && (changed || !s.told) {
+		return in.tell(s)
+	}
+	return nil
 }
 
 // stampOf is what was wrong with the track's newest timestamp, but for a jump.
@@ -155,74 +240,94 @@ func stampOf(c *clock.Track, jumped bool) media.Stamp {
 	return media.StampGood
 }
 
-// units makes the NAL units of a frame what media.Frame promises: 4-byte
-// lengths that add up, none empty.
-func (in *intake) units(b []byte) ([]byte, avcc.Info, error) {
-	if in.avc.lengthSize != 4 {
-		var err error
-		if b, err = avcc.Widen(b, in.avc.lengthSize); err != nil {
-			return nil, avcc.Info{}, err
+// units makes a picture what media.Frame promises, and tells whether decoding
+// may start there. Nothing is left of one without a slice.
+func (s *stream) units(v *flv.Video) (payload []byte, key bool, err error) {
+	if s.lengthSize == 0 {
+		payload = media.Payload(&s.track, v.Data)
+		return payload, media.Key(&s.track, payload), nil
+	}
+	b := v.Data
+	if s.lengthSize != 4 {
+		if b, err = avcc.Widen(b, s.lengthSize); err != nil {
+			return nil, false, err
 		}
 	}
-	info, err := avcc.Check(b)
-	if err == nil && info.Empty > 0 {
+	var info avcc.Info
+	if s.format == &hevc {
+		info, err = avcc.CheckHEVC(b)
+	} else {
+		info, err = avcc.Check(b)
+	}
+	switch {
+	case err != nil:
+		return nil, false, err
+	case !info.Pictures:
+		return nil, false, nil
+	case info.Empty > 0:
 		b = avcc.DropEmpty(b)
 	}
-	return b, info, err
+	// What the encoder says of one picture counts for H.264, where decoding can
+	// start at others than IDR pictures too.
+	return b, info.Key || v.Key && !v.Shared && s.format == &h264, nil
 }
 
 // audio takes one audio message and owns its body.
 func (in *intake) audio(ts uint32, body []byte) error {
 	a, err := flv.ParseAudio(body)
+	for more := err == nil; more; more, err = a.Next() {
+		if err := in.audioTrack(ts, &a, len(body)); err != nil {
+			return err
+		}
+	}
 	if err != nil {
 		return in.drop()
 	}
-	if a.Format != flv.FormatAAC {
-		if len(body) <= 2 {
-			return in.drop() // silence markers and stray bytes announce no codec
-		}
-		return &badMedia{livestream.Unsupported(a.Codec()+" audio", useAAC)}
-	}
-	if a.Packet == flv.SequenceHeader {
-		return in.aacHeader(a.Data)
-	}
-	if a.Packet != flv.Coded || len(a.Data) == 0 || in.aac.config == nil {
-		return in.drop()
-	}
-	dts, jumped := in.aac.clock.Next(ts, time.Since(in.start))
-	return in.write(media.Frame{
-		Track: media.AudioTrack, DTS: dts, PTS: dts, Key: true, Payload: a.Data,
-		Discontinuity: jumped, Stamp: stampOf(in.aac.clock, jumped),
-	})
+	return nil
 }
 
-// aacHeader takes an AAC sequence header, with the same tolerance as avcHeader.
-func (in *intake) aacHeader(config []byte) error {
-	if bytes.Equal(config, in.aac.config) {
-		return nil
+// audioTrack takes one track of an audio message of that size.
+func (in *intake) audioTrack(ts uint32, a *flv.Audio, size int) error {
+	f := audioFormat(a)
+	if f == nil {
+		if size <= 2 {
+			return in.drop() // silence markers and stray bytes announce no codec
+		}
+		return &badMedia{livestream.Unsupported(a.Codec()+" audio", useAudio)}
 	}
-	if len(config) < 2 {
+	id := media.AudioID(a.Track)
+	switch a.Packet {
+	case flv.SequenceHeader:
+		if f == &opus && bytes.HasPrefix(a.Data, []byte("OpusTags")) {
+			return nil // the comment header, which may follow the identification header
+		}
+		return in.configure(&in.sounds, id, f, a.Data)
+	case flv.Coded:
+		return in.sound(ts, find(in.sounds, id), f, a.Data)
+	case flv.EndOfSequence, flv.ChannelConfig:
+		return nil // every codec that is taken describes its channels itself
+	}
+	return in.drop()
+}
+
+// sound takes one audio frame.
+func (in *intake) sound(ts uint32, s *stream, f *format, data []byte) error {
+	if s == nil || s.format != f || len(data) == 0 {
 		return in.drop()
 	}
-	track, err := media.AACTrack(config)
-	switch {
-	case errors.Is(err, media.ErrUnsupported):
-		return &badMedia{livestream.Unsupported(fmt.Sprintf("AAC audio of a kind that is not supported (%v)", err), "set the encoder's audio codec to AAC-LC")}
-	case err != nil && in.aac.config != nil:
-		return in.drop()
-	case err != nil:
-		return &badMedia{livestream.Unparsable(fmt.Sprintf("the AAC sequence header cannot be parsed (%v)", err))}
+	samples := media.Samples(&s.track, data)
+	if samples == 0 {
+		return in.drop() // the frame's own header is broken
 	}
-	if err := in.pub.WriteTrack(track); err != nil {
-		return &outputError{err}
+	dts, jumped := s.clock.Next(ts, time.Since(in.start))
+	if samples != s.samples { // Opus and FLAC may change it from frame to frame
+		s.samples = samples
+		s.clock.Retune(s.track.Timescale, samples) // where the frame after this one is expected
 	}
-	in.aac.config = bytes.Clone(config)
-	if samples := media.AACFrameSamples(config); in.aac.clock == nil {
-		in.aac.clock = in.clock.Track(track.Timescale, samples)
-	} else {
-		in.aac.clock.Retune(track.Timescale, samples)
-	}
-	return nil
+	return in.write(media.Frame{
+		Track: s.id, DTS: dts, PTS: dts, Key: true, Payload: data,
+		Discontinuity: jumped, Stamp: stampOf(s.clock, jumped),
+	})
 }
 
 func (in *intake) write(f media.Frame) error {

@@ -67,6 +67,13 @@ func failed(sentence string, cause error) *hangup {
 	return &hangup{rtmp.Status{Level: rtmp.LevelError, Code: rtmp.StreamFailed, Description: sentence}, cause}
 }
 
+// reconnect is a hangup that asks the encoder to come back, where it was or at
+// whichever server it finds under the same address then (Enhanced RTMP v2, section
+// "Reconnect Request").
+func reconnect(sentence string, cause error) *hangup {
+	return &hangup{rtmp.Status{Level: rtmp.LevelStatus, Code: rtmp.ReconnectRequest, Description: sentence}, cause}
+}
+
 // A badMedia is an error that becomes the session's err_message.
 type badMedia struct{ reason livestream.Reason }
 

@@ -67,17 +67,22 @@ const (
 	markTypedObject = 0x10
 )
 
+// Properties returns the properties of an Object or ECMAArray, and nil of
+// anything else.
+func Properties(v any) []Property {
+	switch v := v.(type) {
+	case Object:
+		return v
+	case ECMAArray:
+		return v
+	}
+	return nil
+}
+
 // Lookup returns the value of the first property of that name in an Object or
 // ECMAArray, and nil in anything else.
 func Lookup(v any, name string) any {
-	var ps []Property
-	switch v := v.(type) {
-	case Object:
-		ps = v
-	case ECMAArray:
-		ps = v
-	}
-	for _, p := range ps {
+	for _, p := range Properties(v) {
 		if p.Name == name {
 			return p.Value
 		}

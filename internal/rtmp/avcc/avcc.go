@@ -1,5 +1,5 @@
-// Package avcc walks and repairs length-prefixed NAL units, as ISO/IEC
-// 14496-15 section 5.3.4.2 and the AVC video bodies of FLV carry them.
+// Package avcc walks and repairs length-prefixed NAL units of H.264 and HEVC, as
+// ISO/IEC 14496-15 section 5.3.4.2 and the video bodies of FLV carry them.
 package avcc
 
 import (
@@ -25,14 +25,27 @@ var (
 
 // Info is what Check saw in a frame.
 type Info struct {
-	IDR      bool // has a slice of an IDR picture
-	Pictures bool // has a slice at all (types 1 to 5)
+	Key      bool // has a slice of an IDR picture; of HEVC: of any IRAP picture
+	Pictures bool // has a slice at all (types 1 to 5; of HEVC: 0 to 31)
 	Empty    int  // NAL units of length 0
 }
 
-// Check walks a frame with 4-byte lengths. It allocates nothing and returns
-// ErrLengths or ErrStartCodes when the lengths do not add up.
-func Check(b []byte) (Info, error) {
+// HEVC NAL unit types (ITU-T H.265 table 7-1): slices lie below the first
+// parameter set, those of IRAP pictures between these.
+const (
+	hevcIRAPFirst = 16
+	hevcIRAPLast  = 23
+	hevcVPS       = 32
+)
+
+// Check walks a frame of H.264 with 4-byte lengths. It allocates nothing and
+// returns ErrLengths or ErrStartCodes when the lengths do not add up.
+func Check(b []byte) (Info, error) { return walk(b, false) }
+
+// CheckHEVC is Check for a frame of HEVC.
+func CheckHEVC(b []byte) (Info, error) { return walk(b, true) }
+
+func walk(b []byte, hevc bool) (Info, error) {
 	var in Info
 	for rest := b; len(rest) > 0; {
 		if len(rest) < 4 {
@@ -42,11 +55,16 @@ func Check(b []byte) (Info, error) {
 		if n > uint64(len(rest)-4) {
 			return in, broken(b)
 		}
-		if n == 0 {
+		switch {
+		case n == 0:
 			in.Empty++
-		} else {
+		case hevc:
+			t := rest[4] >> 1 & 0x3F
+			in.Key = in.Key || t >= hevcIRAPFirst && t <= hevcIRAPLast
+			in.Pictures = in.Pictures || t < hevcVPS
+		default:
 			t := rest[4] & 0x1F
-			in.IDR = in.IDR || t == TypeIDR
+			in.Key = in.Key || t == TypeIDR
 			in.Pictures = in.Pictures || t >= 1 && t <= TypeIDR
 		}
 		rest = rest[4+n:]

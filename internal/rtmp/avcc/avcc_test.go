@@ -27,7 +27,7 @@ func TestCheck(t *testing.T) {
 		want Info
 		err  error
 	}{
-		{"parameter sets and an IDR slice", frame(4, "\x67a", "\x68b", "\x65slice"), Info{IDR: true, Pictures: true}, nil},
+		{"parameter sets and an IDR slice", frame(4, "\x67a", "\x68b", "\x65slice"), Info{Key: true, Pictures: true}, nil},
 		{"other slice", frame(4, "\x41slice"), Info{Pictures: true}, nil},
 		{"SEI alone", frame(4, "\x06s"), Info{}, nil},
 		{"empty units", frame(4, "", "\x41s", ""), Info{Pictures: true, Empty: 2}, nil},

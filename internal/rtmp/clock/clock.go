@@ -120,14 +120,15 @@ func (t *Track) begin(raw int64, arrival time.Duration) {
 	t.dts = max(0, raw+t.offset) * t.rate / 1000
 }
 
-// other is another track that has begun, or nil.
+// other is the other track that is furthest on, or nil when none has begun.
 func (t *Track) other() *Track {
+	var most *Track
 	for _, o := range t.c.tracks {
-		if o != t && o.begun {
-			return o
+		if o != t && o.begun && (most == nil || o.now() > most.now()) {
+			most = o
 		}
 	}
-	return nil
+	return most
 }
 
 // now is the newest frame's decode time in ms.
@@ -152,20 +153,25 @@ func (t *Track) thaw(raw int64, arrival time.Duration) int64 {
 	return raw + t.offset
 }
 
-// jump handles a step that is no disorder. A track that only paused while the
-// other ran on is still on its timeline. Otherwise it continues after its last
-// frame, by the other's offset where that has jumped the same way before.
+// jump handles a step that is no disorder. A track that only paused while
+// another ran on is still on its timeline. Otherwise it continues after its last
+// frame, by the offset of one that has jumped the same way before: all tracks keep
+// to the first that did.
 func (t *Track) jump(raw, ms int64) (int64, bool) {
-	o := t.other()
-	if o != nil && ms > t.now() && abs(ms-o.now()) <= near {
-		return ms, false
+	for _, o := range t.c.tracks {
+		if o != t && o.begun && ms > t.now() && abs(ms-o.now()) <= near {
+			return ms, false
+		}
 	}
 	next := t.now() + t.frameMS()
-	if o != nil && abs(raw+o.offset-next) <= near {
-		t.offset = o.offset
-	} else {
-		t.offset = next - raw
+	offset := next - raw
+	for _, o := range t.c.tracks {
+		if o != t && o.begun && abs(raw+o.offset-next) <= near {
+			offset = o.offset
+			break
+		}
 	}
+	t.offset = offset
 	return raw + t.offset, true
 }
 

@@ -147,6 +147,43 @@ func TestTracksStayInStep(t *testing.T) {
 }
 
 // TestSeparateOrigins: audio counts from elsewhere, for ever.
+// TestLadderStaysInStep: three renditions and two sounds jump one after the
+// other, each in its own order; pictures of one timestamp have one decode time.
+func TestLadderStaysInStep(t *testing.T) {
+	var c Clock
+	var v, a []*Track
+	for range 3 {
+		v = append(v, c.Track(videoRate, 0))
+	}
+	a = append(a, c.Track(48000, 1024), c.Track(48000, 960))
+	for ms := int64(0); ms < 4000; ms++ {
+		now, ts := time.Duration(ms)*time.Millisecond, ms
+		if ms >= 2000 {
+			ts += 500_000
+		}
+		if ms%21 == 0 {
+			a[0].Next(uint32(ts), now)
+		}
+		if ms%40 == 0 {
+			var dts [3]int64
+			for i := range v {
+				dts[(i+1)%3], _ = v[(i+1)%3].Next(uint32(ts), now)
+			}
+			if dts[0] != dts[1] || dts[1] != dts[2] {
+				t.Fatalf("at %d ms: %d", ms, dts)
+			}
+		}
+		if ms%20 == 0 {
+			a[1].Next(uint32(ts), now)
+		}
+	}
+	for _, s := range a {
+		if d := v[0].now() - s.now(); d > 60 || d < -60 {
+			t.Errorf("a sound is %d ms from the picture", d)
+		}
+	}
+}
+
 func TestSeparateOrigins(t *testing.T) {
 	var c Clock
 	v, a := c.Track(videoRate, 0), c.Track(48000, 960)
