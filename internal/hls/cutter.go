@@ -20,7 +20,7 @@ const maxPause = time.Second
 type lane struct {
 	track   media.Track
 	offset  int64 // added to a frame's DTS: ticks on the run's timeline
-	frame   int64 // audio: ticks that every frame lasts
+	frame   int64 // audio: ticks that the newest frame lasts; 0: unknown yet
 	begun   bool
 	end     int64 // ticks; where the last sample ends, as far as known
 	last    int64 // ticks; decode time given to the newest sample
@@ -30,6 +30,17 @@ type lane struct {
 	samples   []cmaf.Sample // of the open part
 	sizeBytes int64         // of their payloads
 	time      int64         // decode time of samples[0]
+}
+
+// length is how long a frame of sound lasts, in ticks. One that does not tell is
+// taken for as long as the one before.
+func (l *lane) length(f *media.Frame) int64 {
+	if n := media.Samples(&l.track, f.Payload); n > 0 {
+		l.frame = n
+	} else if l.frame == 0 {
+		l.frame = int64(l.track.Timescale) / 50
+	}
+	return l.frame
 }
 
 func (l *lane) append(at int64, f *media.Frame, offset int32) {
@@ -117,7 +128,7 @@ func (c *cutter) choose() time.Duration {
 // is where the domain starts.
 func (c *cutter) setAudio(t media.Track, leadDTS int64) {
 	rate := int64(t.Timescale)
-	c.audio = &lane{track: t, frame: media.AACFrameSamples(t.Config), offset: c.domain*rate/c.scale - leadDTS*rate/c.scale}
+	c.audio = &lane{track: t, frame: t.FrameSamples, offset: c.domain*rate/c.scale - leadDTS*rate/c.scale}
 }
 
 // lane returns the lane of a track, or nil.
@@ -158,6 +169,7 @@ func (c *cutter) segEnd() int64 {
 func (c *cutter) leadFrame(f *media.Frame) (paused bool, err error) {
 	l := c.lead
 	x := f.DTS + l.offset
+	c.pace.lasts(media.Samples(&l.track, f.Payload))
 	if l.begun {
 		c.pace.saw(f.DTS - l.lastDTS)
 	}
@@ -305,13 +317,14 @@ func (c *cutter) audioFrame(f *media.Frame) error {
 		c.align(f)
 	}
 	x := f.DTS + l.offset
+	length := l.length(f)
 	switch {
 	case !l.begun:
-		if x+l.frame/2 < c.domain*int64(l.track.Timescale)/c.scale {
+		if x+length/2 < c.domain*int64(l.track.Timescale)/c.scale {
 			return nil // before the picture begins
 		}
 		x = max(0, x)
-	case max(x-l.end, l.end-x) <= l.frame/2:
+	case max(x-l.end, l.end-x) <= length/2:
 		x = l.end
 	case len(l.samples) == 0:
 		x = max(x, l.end)
@@ -322,7 +335,7 @@ func (c *cutter) audioFrame(f *media.Frame) error {
 		l.settle(x)
 	}
 	l.append(x, f, 0)
-	l.end = x + l.frame
+	l.end = x + length
 	frame := c.pace.frame()
 	if frame == 0 { // one picture so far
 		frame = c.scale / 10

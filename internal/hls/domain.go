@@ -68,7 +68,7 @@ func (s *Stream) mark(msn, discontinuity int64) {
 }
 
 func (s *Stream) writeTrack(t media.Track) error {
-	if t.Codec != media.H264 && t.Codec != media.AAC || t.Timescale == 0 {
+	if t.Codec == media.CodecNone || t.Timescale == 0 {
 		return &Error{livestream.Reason{Code: livestream.UnsupportedCodec,
 			Detail: fmt.Sprintf("%v cannot be packaged; use H.264 and AAC", t.Codec)}}
 	}

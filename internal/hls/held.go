@@ -1,7 +1,6 @@
 package hls
 
 import (
-	"bytes"
 	"encoding/binary"
 	"time"
 
@@ -70,10 +69,8 @@ func (r *Rendition) newHold(from time.Time) *hold {
 	h.at, h.segStart = h.start, h.start
 	h.part = c.ticks(r.partTarget)
 	sound := &r.tracks[len(r.tracks)-1]
-	if sound.Codec == media.AAC {
-		h.silence, h.unit = media.AACSilence(sound.Config), media.AACFrameSamples(sound.Config)
-		h.sound = h.start * int64(sound.Timescale) / h.scale
-	}
+	h.silence, h.unit = media.Silence(sound)
+	h.sound = h.start * int64(sound.Timescale) / h.scale
 	switch video := h.lead.Codec.Video(); {
 	case video && len(r.tracks) > 1:
 		h.audio = sound
@@ -82,7 +79,7 @@ func (r *Rendition) newHold(from time.Time) *hold {
 		h.stand, h.picture, h.offset = standPicture, r.still.data, r.still.offset
 	default:
 		h.stand = standSilence
-		h.part -= h.part % h.unit // whole access units
+		h.part -= h.part % max(1, h.unit) // whole access units
 	}
 	if video := h.stand == standPicture; video && (len(h.picture) == 0 || len(h.picture) > maxPicture) ||
 		(!video || h.audio != nil) && h.silence == nil || h.part <= 0 {
@@ -183,7 +180,7 @@ func (s *Stream) hold(now time.Time) {
 		from = late // media that came faster than it plays is dated ahead
 	}
 	if len(s.main.still.data) <= maxPicture {
-		s.main.still.data = bytes.Clone(s.main.still.data) // lets go of the part around it
+		s.main.still.data = media.Still(&s.main.tracks[0], s.main.still.data) // lets go of the part around it
 	}
 	s.main.held = s.main.newHold(from)
 	s.main.ring.discNext = true
@@ -246,7 +243,7 @@ func (s *Stream) release(arrived time.Time) {
 		least /= 4
 	}
 	if h.stand == standSilence {
-		rest -= rest % h.unit
+		rest -= rest % max(1, h.unit)
 	}
 	if rest >= least && rest > 0 && s.main.ring.visible() == len(s.main.ring.segs) {
 		s.addHeld(rest)

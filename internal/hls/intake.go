@@ -152,7 +152,8 @@ func (in *intake) trimAudio(now time.Time) {
 }
 
 func sameTrack(a, b *media.Track) bool {
-	return a != nil && b != nil && a.ID == b.ID && a.Codec == b.Codec && a.Timescale == b.Timescale && bytes.Equal(a.Config, b.Config)
+	return a != nil && b != nil && a.ID == b.ID && a.Codec == b.Codec && a.Timescale == b.Timescale &&
+		a.Width == b.Width && a.Height == b.Height && bytes.Equal(a.Config, b.Config)
 }
 
 func sameTracks(as, bs []media.Track) bool {

@@ -16,7 +16,7 @@ const spacings = 16
 type pace struct {
 	announced int64 // ticks; 0: not announced
 	most      int64 // ticks: one second; rarer frames are not waited for
-	fixed     bool  // audio: every frame lasts announced
+	fixed     bool  // audio: the next frame lasts as long as the one before, which told
 	recent    [spacings]int64
 	n         int   // spacings seen
 	expected  int64 // ticks; what frame tells once a spacing was seen
@@ -24,12 +24,19 @@ type pace struct {
 
 func newPace(t media.Track) pace {
 	switch {
-	case t.Codec == media.AAC:
-		return pace{announced: media.AACFrameSamples(t.Config), most: int64(t.Timescale), fixed: true}
+	case !t.Codec.Video():
+		return pace{announced: t.FrameSamples, most: int64(t.Timescale), fixed: true}
 	case t.FrameRate >= 1:
 		return pace{announced: int64(float64(t.Timescale)/t.FrameRate + 0.5), most: int64(t.Timescale)}
 	}
 	return pace{most: int64(t.Timescale)}
+}
+
+// lasts takes note of how long a frame of sound says that it lasts; 0: it does not.
+func (p *pace) lasts(ticks int64) {
+	if p.fixed && ticks > 0 {
+		p.announced = ticks
+	}
 }
 
 // saw takes note of the distance between two frames.

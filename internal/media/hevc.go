@@ -12,6 +12,8 @@ import (
 const (
 	hevcIRAPFirst = 16 // BLA_W_LP; decoding may start at 16 to 23
 	hevcIRAPLast  = 23
+	hevcBLA       = 18 // BLA_N_LP: nothing that leads belongs to it
+	hevcCRA       = 21
 	hevcVPS       = 32
 	hevcSPS       = 33
 	hevcPPS       = 34
@@ -218,4 +220,19 @@ func hevcKey(frame []byte) bool {
 		frame = frame[n:]
 	}
 	return false
+}
+
+// joinHEVC makes BLA pictures of the CRA ones in a frame, in place. Their slices
+// are written alike.
+func joinHEVC(frame []byte) {
+	for len(frame) > 4 {
+		n := int(binary.BigEndian.Uint32(frame))
+		if frame = frame[4:]; n <= 0 || n > len(frame) {
+			return
+		}
+		if hevcType(frame) == hevcCRA {
+			frame[0] = frame[0]&^0x7e | hevcBLA<<1
+		}
+		frame = frame[n:]
+	}
 }

@@ -1,5 +1,7 @@
 package media
 
+import "bytes"
+
 // The functions in this file look into frames: what differs from codec to codec
 // is known to this package alone. None of them keeps or changes what it reads,
 // and all may be called concurrently.
@@ -65,6 +67,18 @@ func Samples(t *Track, payload []byte) int64 {
 		return flacSamples(payload)
 	}
 	return 0
+}
+
+// Still returns a copy of a key frame that decoders take over and over again,
+// each time as a beginning. A CRA picture of HEVC becomes a BLA one, as where
+// streams are joined (ITU-T H.265 section 7.4.2.2): it would be the same picture
+// twice otherwise.
+func Still(t *Track, key []byte) []byte {
+	b := bytes.Clone(key)
+	if t.Codec == HEVC {
+		joinHEVC(b)
+	}
+	return b
 }
 
 // Silence returns a frame that decodes to silence on that track, and how many
