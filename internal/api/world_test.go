@@ -21,6 +21,7 @@ import (
 	"tally/internal/auth"
 	"tally/internal/livestream"
 	"tally/internal/store/sqlite"
+	"tally/internal/store/sqlite/sqlitetest"
 )
 
 // A world is the API over a real store, with a clock that the test turns.
@@ -36,32 +37,9 @@ type world struct {
 
 const base = "/accounts/acc/realtime/kit/app"
 
-// emptyStore is the file of a store that holds nothing: to make the schema anew
-// for each of some hundred worlds takes longer than what they are for.
-var emptyStore = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "tally-api-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "tally.db")
-	store, err := sqlite.Open(context.Background(), path)
-	if err != nil {
-		return nil, err
-	}
-	if err := store.Close(); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
-})
-
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	empty, err := emptyStore()
-	must(t, err)
-	path := filepath.Join(t.TempDir(), "tally.db")
-	must(t, os.WriteFile(path, empty, 0o600))
-	store, err := sqlite.Open(t.Context(), path)
+	store, err := sqlite.Open(t.Context(), sqlitetest.Empty.Path(t))
 	must(t, err)
 	t.Cleanup(func() { store.Close() })
 	w := &world{

@@ -13,6 +13,7 @@ import (
 	"tally/internal/hls"
 	"tally/internal/livestream"
 	"tally/internal/media"
+	"tally/internal/store/sqlite/sqlitetest"
 )
 
 var dayOnDisk = flag.Bool("day-on-disk", false, "TestDay keeps its livestream in SQLite")
@@ -25,7 +26,7 @@ var dayOnDisk = flag.Bool("day-on-disk", false, "TestDay keeps its livestream in
 func TestDay(t *testing.T) {
 	path := ""
 	if *dayOnDisk {
-		path = emptyStore(t)
+		path = sqlitetest.Empty.Path(t)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		d := newDay(t, path)

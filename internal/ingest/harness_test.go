@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +15,7 @@ import (
 	"tally/internal/livestream"
 	"tally/internal/media"
 	"tally/internal/store/sqlite"
+	"tally/internal/store/sqlite/sqlitetest"
 )
 
 // An outcome is a small working output: playable from its first keyframe on.
@@ -94,7 +93,7 @@ var scope = livestream.Scope{AccountID: "account", AppID: "app"}
 
 // inBubble runs f with a fresh harness in virtual time.
 func inBubble(t *testing.T, f func(h *harness)) {
-	path := emptyStore(t)
+	path := sqlitetest.Empty.Path(t)
 	synctest.Test(t, func(t *testing.T) {
 		store, err := sqlite.Open(t.Context(), path)
 		if err != nil {
@@ -111,39 +110,6 @@ func inBubble(t *testing.T, f func(h *harness)) {
 		}()
 		f(h)
 	})
-}
-
-// template is a store with its schema and nothing in it: making the schema
-// takes longer than most of what happens in a test.
-var template = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "tally-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "tally.db")
-	store, err := sqlite.Open(context.Background(), path)
-	if err != nil {
-		return nil, err
-	}
-	if err := store.Close(); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
-})
-
-// emptyStore returns the path of a new store, which is not open.
-func emptyStore(t *testing.T) string {
-	t.Helper()
-	b, err := template()
-	path := filepath.Join(t.TempDir(), "tally.db")
-	if err == nil {
-		err = os.WriteFile(path, b, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 func (h *harness) create(meetingID string) livestream.Livestream {

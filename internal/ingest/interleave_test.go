@@ -18,6 +18,7 @@ import (
 	"tally/internal/livestream"
 	"tally/internal/media"
 	"tally/internal/secret"
+	"tally/internal/store/sqlite/sqlitetest"
 )
 
 var (
@@ -55,7 +56,7 @@ func TestInterleavings(t *testing.T) {
 		}()
 		path := "" // in memory
 		if i%*modelDisk == *modelDisk-1 {
-			path = emptyStore(t)
+			path = sqlitetest.Empty.Path(t)
 		}
 		synctest.Test(t, func(t *testing.T) {
 			x := newExplorer(t, rand.New(rand.NewPCG(seed, uint64(i))), path)

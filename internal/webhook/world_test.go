@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -22,6 +20,7 @@ import (
 	"tally/internal/livestream"
 	"tally/internal/netguard"
 	"tally/internal/store/sqlite"
+	"tally/internal/store/sqlite/sqlitetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -160,42 +159,17 @@ type world struct {
 	e     *Engine
 }
 
-// keyedStore is the file of a store that holds a signing key and nothing else:
-// to make schema and key for each world takes longer than most of what they are
-// for.
-var keyedStore = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "tally-webhook-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "tally.db")
-	store, err := sqlite.Open(context.Background(), path)
-	if err != nil {
-		return nil, err
-	}
-	_, err = New(Config{Store: store}).PublicKey(context.Background())
-	if err := errors.Join(err, store.Close()); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
+// keyed is a store that holds a signing key and nothing else.
+var keyed = sqlitetest.NewTemplate(func(store *sqlite.Store) error {
+	_, err := New(Config{Store: store}).PublicKey(context.Background())
+	return err
 })
-
-// newPlace is the path of a keyedStore of its own.
-func newPlace(t testing.TB) string {
-	t.Helper()
-	file, err := keyedStore()
-	must(t, err)
-	path := filepath.Join(t.TempDir(), "tally.db")
-	must(t, os.WriteFile(path, file, 0o600))
-	return path
-}
 
 // newWorld opens a store and starts an engine; an empty path is a new place.
 func newWorld(t testing.TB, path string, transport http.RoundTripper) *world {
 	t.Helper()
 	if path == "" {
-		path = newPlace(t)
+		path = keyed.Path(t)
 	}
 	w := &world{TB: t, path: path, cfg: Config{Transport: transport, PublicURL: "https://live.example.org", IngestURL: "rtmp://live.example.org/live/"}}
 	w.open()
@@ -236,7 +210,7 @@ func (w *world) close() {
 
 // inBubble runs f in virtual time, with an engine that calls transport.
 func inBubble(t *testing.T, transport http.RoundTripper, f func(w *world)) {
-	path := newPlace(t)
+	path := keyed.Path(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, path, transport)
 		w.start()
