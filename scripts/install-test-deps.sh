@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what the tests need and is not there yet: ffmpeg and ffprobe (real
 # media), chromium (a real player), gcc (go test -race), node and npm with the
-# packages of the lock files (the official client for Node, browser control). On
-# Debian and Ubuntu with root or sudo it does so itself; elsewhere it prints the one command
+# packages of the lock files (the official client for Node, browser control),
+# varnish (a real cache). On Debian and Ubuntu with root or sudo it does so itself; elsewhere it prints the one command
 # and ends with 1. What counts is whether each program is there in the end, not
 # what apt-get said.
 set -u
@@ -12,12 +12,31 @@ have() { command -v "$1" >/dev/null 2>&1; }
 have_chromium() { have chromium || have chromium-browser || have google-chrome; }
 have_gcc() { have gcc && echo 'int main(void){return 0;}' | gcc -x c -o /dev/null - 2>/dev/null; }
 
+have_varnish() { have varnishd || [ -x /usr/sbin/varnishd ]; }
+
+# Debian starts what a package serves as soon as it is installed; a policy of
+# invoke-rc.d says no. A policy that is there already is not ours.
+policy=/usr/sbin/policy-rc.d
+install() {
+	ours=''
+	if [ ! -e $policy ]; then
+		printf '#!/bin/sh\nexit 101\n' | $root tee $policy >/dev/null && $root chmod 755 $policy && ours=yes
+	fi
+	# shellcheck disable=SC2068  # one word per package is meant
+	$root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $@
+	[ -z "$ours" ] || $root rm -f $policy
+	if have systemctl; then # nor with the next start of the machine
+		case " $* " in *' varnish '*) $root systemctl disable varnish varnishncsa >/dev/null 2>&1 ;; esac
+	fi
+}
+
 missing() {
 	have ffmpeg && have ffprobe || printf ' ffmpeg'
 	have_chromium || printf ' chromium'
 	have_gcc || printf ' gcc libc6-dev'
 	have node || printf ' nodejs'
 	have npm || printf ' npm'
+	have_varnish || printf ' varnish'
 }
 
 want=$(missing)
@@ -36,8 +55,7 @@ if [ -n "$want" ]; then
 	fi
 	echo "installing:$want"
 	$root apt-get update || echo "apt-get update complained; going on with what it knows"
-	# shellcheck disable=SC2086  # one word per package is meant
-	$root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $want
+	install $want
 	want=$(missing)
 	if [ -n "$want" ]; then
 		echo "still missing:$want; install them and run this again"
