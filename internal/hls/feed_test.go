@@ -98,11 +98,7 @@ func readFLV(t testing.TB, b []byte) []item {
 			continue
 		}
 		if tr.Codec != media.CodecNone {
-			frame := int64(0)
-			if tr.Codec == media.AAC {
-				frame = media.AACFrameSamples(tr.Config)
-			}
-			clocks[tr.ID] = c.Track(tr.Timescale, frame)
+			clocks[tr.ID] = c.Track(tr.Timescale, tr.FrameSamples)
 			items = append(items, item{at: at, track: &tr})
 			continue
 		}

@@ -51,15 +51,6 @@ func AACTrack(asc []byte) (Track, error) {
 	return t, nil
 }
 
-// AACFrameSamples is how many samples of the core coder's rate one access unit
-// holds: 1024, or 960 where the configuration says so.
-func AACFrameSamples(asc []byte) int64 {
-	if c, err := parseASC(asc); err == nil && c.short {
-		return 960
-	}
-	return 1024
-}
-
 // ascInfo is what an AudioSpecificConfig says.
 type ascInfo struct {
 	core     uint32 // audio object type of the core coder

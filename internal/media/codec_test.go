@@ -133,9 +133,9 @@ func TestAACTrack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if tr.Timescale != c.rate || tr.Channels != c.channels || tr.CodecString != c.codec || AACFrameSamples(config) != c.samples {
+			if tr.Timescale != c.rate || tr.Channels != c.channels || tr.CodecString != c.codec || tr.FrameSamples != c.samples {
 				t.Errorf("got %d Hz, %d channels, %s, %d samples; want %d, %d, %s, %d", tr.Timescale, tr.Channels,
-					tr.CodecString, AACFrameSamples(config), c.rate, c.channels, c.codec, c.samples)
+					tr.CodecString, tr.FrameSamples, c.rate, c.channels, c.codec, c.samples)
 			}
 			if tr.ID != AudioTrack || tr.Codec != AAC || !bytes.Equal(tr.Config, config) {
 				t.Errorf("track %+v", tr)

@@ -1,0 +1,4 @@
+package cmaf
+
+// Golden compares with a golden file.
+var Golden = golden
