@@ -42,6 +42,9 @@ type Store interface {
 	// List returns the objects whose names begin with dir and a slash, in the order
 	// of their names; every object for "". A directory without objects is empty.
 	List(dir string) ([]Info, error)
+	// Dirs returns the words that come next in the names of objects below dir, and
+	// have others below them, in order; of all objects for "".
+	Dirs(dir string) ([]string, error)
 	// Delete removes one object, DeleteAll all that List names. What is open can
 	// be read to its end. Nothing there is no error.
 	Delete(name string) error

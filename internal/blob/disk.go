@@ -242,6 +242,27 @@ func (d *Disk) List(dir string) ([]Info, error) {
 	return all, nil
 }
 
+// Dirs implements [Store]. A directory whose objects were deleted one by one stays
+// until DeleteAll.
+func (d *Disk) Dirs(dir string) ([]string, error) {
+	if dir == "" {
+		dir = "."
+	} else if !ValidName(dir) {
+		return nil, fmt.Errorf("list %q: %w", dir, ErrName)
+	}
+	entries, err := fs.ReadDir(d.root.FS(), dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && ValidName(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
 // Delete implements [Store].
 func (d *Disk) Delete(name string) error {
 	if !ValidName(name) {

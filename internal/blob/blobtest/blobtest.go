@@ -195,6 +195,8 @@ func testNames(t *testing.T, again func() blob.Store) {
 		if name != "" {
 			_, err = s.List(name)
 			wantErr(t, fmt.Sprintf("list %q", name), err, blob.ErrName)
+			_, err = s.Dirs(name)
+			wantErr(t, fmt.Sprintf("directories of %q", name), err, blob.ErrName)
 		}
 	}
 	put(t, s, "A-z_0.9/B", "x")
@@ -223,6 +225,13 @@ func testList(t *testing.T, again func() blob.Store) {
 	want(t, "of a", names(t, s, "a"), "a/journal=1 a/v0/seg-10=3 a/v0/seg-2=3")
 	want(t, "of a/v0", names(t, s, "a/v0"), "a/v0/seg-10=3 a/v0/seg-2=3")
 	want(t, "of all", names(t, s, ""), "a/journal=1 a/v0/seg-10=3 a/v0/seg-2=3 ab/journal=11")
+	for _, c := range []struct{ dir, want string }{{"", "a ab"}, {"a", "v0"}, {"a/v0", ""}, {"nothing", ""}} {
+		dirs, err := s.Dirs(c.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, "directories below "+c.dir, strings.Join(dirs, " "), c.want)
+	}
 }
 
 func testDelete(t *testing.T, again func() blob.Store) {

@@ -66,6 +66,16 @@ type Media struct {
 	// Segments. Never write 0 as a skip (players loop on it).
 	SkippedSegments int
 
+	// VOD writes EXT-X-PLAYLIST-TYPE:VOD: the playlist never changes. Parsing
+	// leaves it out.
+	VOD bool
+
+	// Earlier are segments before Segments as [Segment.AppendText] wrote them, with
+	// the map LastMap in force behind them. They are for lists so long that most of
+	// their text is better kept than written again. Parsing leaves them out.
+	Earlier [][]byte
+	LastMap string
+
 	// Segments in order. Only the last may be open (its URI empty).
 	Segments []Segment
 

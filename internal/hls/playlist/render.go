@@ -22,10 +22,13 @@ func (m *Media) AppendText(dst []byte) []byte {
 	}
 	// The first listed segment names its map even in a delta update: redundant
 	// there, but then a delta can be read without its predecessor.
-	lastMap := ""
+	lastMap := m.LastMap
+	for _, text := range m.Earlier {
+		dst = append(dst, text...)
+	}
 	for i := range m.Segments {
 		s := &m.Segments[i]
-		dst = s.appendText(dst, lastMap)
+		dst = s.AppendText(dst, lastMap)
 		lastMap = s.Map
 	}
 	if m.PreloadHint != "" {
@@ -54,6 +57,9 @@ func (m *Media) appendHead(dst []byte) []byte {
 	}
 	dst = append(dst, "#EXT-X-TARGETDURATION:"...)
 	dst = appendLine(strconv.AppendInt(dst, int64(m.TargetDuration), 10))
+	if m.VOD {
+		dst = append(dst, "#EXT-X-PLAYLIST-TYPE:VOD\n"...)
+	}
 	dst = m.appendServerControl(dst)
 	if m.PartTarget > 0 {
 		dst = append(dst, "#EXT-X-PART-INF:PART-TARGET="...)
@@ -92,7 +98,9 @@ func (m *Media) appendServerControl(dst []byte) []byte {
 	return append(dst, '\n')
 }
 
-func (s *Segment) appendText(dst []byte, lastMap string) []byte {
+// AppendText appends the lines of a segment that stands behind one with the map
+// lastMap, "" for the first, and returns the extended buffer.
+func (s *Segment) AppendText(dst []byte, lastMap string) []byte {
 	if s.Discontinuity {
 		dst = append(dst, "#EXT-X-DISCONTINUITY\n"...)
 	}
