@@ -296,6 +296,36 @@ func TestRefine(t *testing.T) {
 	}
 }
 
+// A keyframe that is shown again and again is each time a beginning, which a CRA
+// picture would not be.
+func TestStill(t *testing.T) {
+	for name, c := range map[string]struct {
+		codec Codec
+		kind  byte // of the slices; 0: nothing changes
+	}{
+		"hevc-idr":    {HEVC, 0},
+		"hevc-cra":    {HEVC, hevcBLA},
+		"av1-svt-key": {AV1, 0},
+		"vp9-key":     {VP9, 0},
+	} {
+		key := frame(t, name)
+		sent := bytes.Clone(key)
+		still := Still(&Track{Codec: c.codec}, key)
+		if &still[0] == &key[0] || !bytes.Equal(key, sent) {
+			t.Errorf("%s: not a copy", name)
+		}
+		if c.kind == 0 {
+			if !bytes.Equal(still, key) {
+				t.Errorf("%s: changed", name)
+			}
+			continue
+		}
+		if hevcType(still[4:]) != c.kind || !Key(&Track{Codec: HEVC}, still) || !bytes.Equal(still[5:], key[5:]) {
+			t.Errorf("%s: %x of %x", name, still[:8], key[:8])
+		}
+	}
+}
+
 func TestSamples(t *testing.T) {
 	opus, flac := &Track{Codec: Opus}, &Track{Codec: FLAC, FrameSamples: 4608}
 	for name, c := range map[string]struct {

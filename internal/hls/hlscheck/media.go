@@ -213,7 +213,7 @@ func (c *Checker) checkIndependent(msn int64, p *playlist.Part, frags []Fragment
 		first := &f.Samples[0]
 		idr := first.Sync && f.Track.Starts(first.Data)
 		if idr != p.Independent {
-			c.report("independent-idr", msn, "%s: INDEPENDENT is %v, its first picture is an IDR: %v (sync sample: %v)", p.URI, p.Independent, idr, first.Sync)
+			c.report("independent-idr", msn, "%s: INDEPENDENT is %v, decoding can start at its first picture: %v (sync sample: %v)", p.URI, p.Independent, idr, first.Sync)
 		}
 		return
 	}

@@ -68,7 +68,7 @@ var Rules = []Rule{
 	{"tfdt-continuity", "ISO/IEC 14496-12 section 8.8.12; design 5", "within a discontinuity each track goes on where its last part ended"},
 	{"media-duration", "22 section 4.4.4.9; design 5", "the samples of a part or segment last as long as the playlist says"},
 	{"sample-duration", "ISO/IEC 14496-12 section 8.8.8", "no sample lasts for nothing"},
-	{"independent-idr", "22 section 4.4.4.9; design 5", "an INDEPENDENT part starts with an IDR picture, and one that does is INDEPENDENT"},
+	{"independent-idr", "22 section 4.4.4.9; design 5", "an INDEPENDENT part starts with a picture that decoding can start at (H.264: IDR; HEVC: IRAP; AV1, VP9: key frame, by the bytes), and one that does is INDEPENDENT"},
 	{"segment-bytes", "22 section 4.4.4.9", "a segment is its parts, one after the other"},
 	{"immutable", "design 4, 5", "a URI always gives the same bytes"},
 
