@@ -45,6 +45,7 @@ type serverFlags struct {
 	AccessLog           api.AccessLog `env:"TALLY_ACCESS_LOG" default:"changes" placeholder:"WHICH" help:"API requests in the log: all, changes (whatever is no GET, and every answer from 400 on) or off (${default})."`
 
 	WebhookAllow []string `env:"TALLY_WEBHOOK_ALLOW" placeholder:"CIDR" help:"Addresses that webhooks may have although they are not public, such as 10.0.0.0/8."`
+	JWKSAllow    []string `name:"jwks-allow" env:"TALLY_JWKS_ALLOW" placeholder:"CIDR" help:"Addresses from which keys of playback tokens may be fetched although they are not public, also by plain http."`
 
 	KeepViewers  days `env:"TALLY_KEEP_VIEWERS" default:"30" placeholder:"DAYS" help:"How long it is kept who watched, a row per viewer, as audits add them up (${default} days; 0: no row is written)."`
 	KeepTimeline days `env:"TALLY_KEEP_TIMELINE" default:"90" placeholder:"DAYS" help:"How long it is kept what happened to sessions, and when media came (${default} days)."`
@@ -129,6 +130,9 @@ func (f *serverFlags) check() error {
 		return cli.Usagef("--keep-timeline and --keep-windows must be 1 day or more; --keep-viewers alone may be 0")
 	}
 	if _, err := f.webhookAllow(); err != nil {
+		return err
+	}
+	if _, err := f.jwksAllow(); err != nil {
 		return err
 	}
 	_, err := f.proxies()
@@ -222,6 +226,11 @@ func (f *serverFlags) proxies() ([]netip.Prefix, error) {
 // webhookAllow parses --webhook-allow in the same way.
 func (f *serverFlags) webhookAllow() ([]netip.Prefix, error) {
 	return prefixes("--webhook-allow", f.WebhookAllow)
+}
+
+// jwksAllow parses --jwks-allow in the same way.
+func (f *serverFlags) jwksAllow() ([]netip.Prefix, error) {
+	return prefixes("--jwks-allow", f.JWKSAllow)
 }
 
 // days is a flag's number of days. Its zero value was not given.

@@ -20,6 +20,7 @@ type Stream struct {
 	stage      atomic.Uint32
 	session    atomic.Pointer[string]
 	progress   atomic.Pointer[livestream.Progress]
+	access     atomic.Value // see Access
 	main       *Rendition // the muxed one, or the lead's of several
 
 	// mu serialises the writers: the publisher's goroutine, the session's

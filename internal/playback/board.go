@@ -119,8 +119,10 @@ func stateEvent(st State) []byte {
 	return append(append([]byte("event: state\ndata: "), body...), "\n\n"...)
 }
 
-// events streams states: the present one at once, then each change.
-func (h *Handler) events(w http.ResponseWriter, r *http.Request, playbackID string) error {
+// events streams states: the present one at once, then each change. It ends with
+// an event "refused" when the reader may not watch any more.
+func (h *Handler) events(w http.ResponseWriter, r *http.Request, p path) error {
+	playbackID := p.playbackID
 	if h.drain.Err() != nil {
 		return errStopping
 	}
@@ -153,8 +155,17 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request, playbackID stri
 	}
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
+	watch := p.watch()
+	defer func() { watch.stop() }()
 	for err == nil {
 		select {
+		case <-watch.look:
+			watch.stop()
+			if p.admission, err = h.admission(r, p); err != nil {
+				send(refusedEvent(err))
+				return nil
+			}
+			watch = p.watch()
 		case <-change:
 			var event []byte
 			if event, change = t.read(); string(event) != string(last) {
@@ -169,4 +180,32 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request, playbackID stri
 		}
 	}
 	return nil // the viewer is gone
+}
+
+// refusedEvent is a refusal as a server-sent event.
+func refusedEvent(err error) []byte {
+	word := refusalWord(err)
+	if word == "" { // the store's: whoever reads comes again and is told
+		return []byte(": once more, please\n\n")
+	}
+	body, _ := json.Marshal(refusal{err.Error(), word}) // strings always marshal
+	return append(append([]byte("event: refused\ndata: "), body...), "\n\n"...)
+}
+
+// A watch says when it is to be looked again whether somebody may watch.
+type watch struct {
+	look <-chan struct{} // closed when it changed who may, and when the time is over
+	stop func()
+}
+
+// watch begins one for an admission.
+func (a admission) watch() watch {
+	switch {
+	case a.access == nil:
+		return watch{stop: func() {}}
+	case a.grant.Until == 0:
+		return watch{a.access.ctx.Done(), func() {}}
+	}
+	ctx, cancel := context.WithDeadline(a.access.ctx, time.Unix(int64(a.grant.Until), 0))
+	return watch{ctx.Done(), cancel}
 }

@@ -20,11 +20,12 @@ var (
 
 	tenSeconds = []string{"10"}
 
-	noStore        = []string{"no-store"}
-	privateNoStore = []string{"private, no-store"}
-	privateNoCache = []string{"private, no-cache"}
-	noCache        = []string{"no-cache"}
-	immutable      = []string{"public, max-age=31536000, immutable"}
+	noStore          = []string{"no-store"}
+	privateNoStore   = []string{"private, no-store"}
+	privateImmutable = []string{"private, max-age=31536000, immutable"}
+	privateNoCache   = []string{"private, no-cache"}
+	noCache          = []string{"no-cache"}
+	immutable        = []string{"public, max-age=31536000, immutable"}
 
 	typePlaylist = []string{"application/vnd.apple.mpegurl"}
 	typeMP4      = []string{"video/mp4"}
@@ -36,6 +37,9 @@ var (
 	varyEncoding         = []string{"Accept-Encoding"}
 	varyEncodingAndCache = []string{"Accept-Encoding, Via, CDN-Loop"}
 	varyAccept           = []string{"Accept"}
+	varyOrigin           = []string{"Origin"}
+	varyAcceptOrigin     = []string{"Accept, Origin"}
+	varyPlaylistOrigin   = []string{"Accept-Encoding, Via, CDN-Loop, Origin"}
 	acceptRanges         = []string{"bytes"}
 
 	// mediaTag is the entity tag of all media: a URL's bytes never change, and
@@ -56,9 +60,13 @@ func (p path) methods() []string {
 // preflight answers OPTIONS (Fetch standard, CORS protocol): any page may read
 // playlists and media and send beacons, without credentials; also a page of the
 // internet, where this server is in a private network: what is below /hls/ is
-// for whoever knows its name (WICG Private Network Access, section 3.1.1).
-func preflight(w http.ResponseWriter, r *http.Request, methods []string) {
-	hdr := w.Header()
+// for whoever knows its name (WICG Private Network Access, section 3.1.1). Where
+// a livestream names origins, others are not allowed.
+func (h *Handler) preflight(w http.ResponseWriter, r *http.Request, p path) {
+	hdr, methods := w.Header(), p.methods()
+	if acc, err := h.accessOf(r.Context(), p); err == nil {
+		h.allowOrigin(w, r, acc)
+	}
 	hdr["Access-Control-Allow-Methods"] = methods
 	hdr["Access-Control-Allow-Headers"] = anyOrigin
 	hdr["Access-Control-Max-Age"] = oneDay
@@ -83,13 +91,19 @@ func waited(w http.ResponseWriter, since time.Time) {
 	w.Header()["Server-Timing"] = []string{string(value)}
 }
 
+// A refusal is an error where the answer would have been JSON.
+type refusal struct {
+	Error string `json:"error"`
+	Code  string `json:"code,omitempty"` // of a 403: a word by which pages tell them apart
+}
+
 // writeError writes a refusal of one line.
-func writeError(w http.ResponseWriter, r *http.Request, code int, asJSON bool, text string) {
+func writeError(w http.ResponseWriter, r *http.Request, code int, asJSON bool, text, word string) {
 	var body []byte
 	hdr := w.Header()
 	if asJSON {
 		hdr["Content-Type"] = typeJSON
-		body, _ = json.Marshal(map[string]string{"error": text}) // a string always marshals
+		body, _ = json.Marshal(refusal{text, word}) // strings always marshal
 	} else {
 		hdr["Content-Type"] = typeText
 		body = []byte(text)

@@ -126,7 +126,9 @@ func pieces(parts ...*hls.Part) [][]byte {
 func mediaHeader(w http.ResponseWriter, length []string) {
 	hdr := w.Header()
 	hdr["Content-Type"] = typeMP4
-	hdr["Cache-Control"] = immutable
+	if hdr["Cache-Control"] == nil { // else it is a private livestream's, and no cache may have it
+		hdr["Cache-Control"] = immutable
+	}
 	hdr["Accept-Ranges"] = acceptRanges
 	hdr["Content-Length"] = length
 	extendDeadline(w)

@@ -28,6 +28,8 @@ type path struct {
 	viewer     string // shaped like a viewer id, not verified; "" in media URLs of shared delivery
 	epoch      int64
 	number     int64 // of an init section, part counter or media sequence number
+
+	admission // why the request is answered
 }
 
 const prefix = "/hls/"

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"tally/internal/hls/playlist"
 	"tally/internal/livestream"
 	"tally/internal/playback/beacon"
+	"tally/internal/playtoken"
 	"tally/internal/usage"
 	"tally/internal/viewer"
 )
@@ -48,8 +50,16 @@ type Config struct {
 	Signer   *viewer.Signer
 	Counter  *usage.Counter
 	Records  Records
-	Delivery Mode         // "": Auto
-	Log      *slog.Logger // nil: slog.Default
+	// Access says what was revoked, and that policies changed; nil: nothing is, and
+	// a policy is the one that was first seen.
+	Access Access
+	// Tokens checks the tokens of private livestreams; nil: none is good.
+	Tokens *playtoken.Keyring
+	// PublicURL is how this server is known, if not by the host that requests name:
+	// its own pages may play everything.
+	PublicURL string
+	Delivery  Mode         // "": Auto
+	Log       *slog.Logger // nil: slog.Default
 
 	// At either limit new viewers are answered 503. 0: none.
 	MaxViewers   int
@@ -67,6 +77,9 @@ type Handler struct {
 	log      *slog.Logger
 	tracks   tracks
 	gate     gate
+	accesses accesses
+	tokens   *playtoken.Keyring
+	public   string // origin of PublicURL; "" without
 
 	drain    context.Context // done: the server stops
 	startEnd context.CancelCauseFunc
@@ -85,11 +98,16 @@ func New(c Config) *Handler {
 	}
 	h := &Handler{
 		registry: c.Registry, signer: c.Signer, counter: c.Counter, records: c.Records,
-		mode: c.Delivery, vary: vary, log: c.Log,
+		mode: c.Delivery, vary: vary, log: c.Log, tokens: c.Tokens, public: originOf(strings.ToLower(c.PublicURL)),
 	}
 	h.board.topics = map[string]*topic{}
 	h.drain, h.startEnd = context.WithCancelCause(context.Background())
 	h.gate.maxViewers, h.gate.maxBps, h.gate.counter, h.gate.log = c.MaxViewers, c.MaxEgressBps, c.Counter, c.Log
+	h.accesses.records, h.accesses.store, h.accesses.registry = c.Records, c.Access, c.Registry
+	h.accesses.signer, h.accesses.log, h.accesses.drain = c.Signer, c.Log, h.drain
+	if c.Access != nil {
+		h.boards.Go(func() { h.accesses.follow(h.drain) })
+	}
 	if c.MaxEgressBps > 0 {
 		h.boards.Go(func() { h.gate.measure(h.drain) })
 	}
@@ -146,6 +164,7 @@ var statuses = []struct {
 	{errRestarting, http.StatusServiceUnavailable},
 	{errHeld, http.StatusServiceUnavailable},
 	{errEarly, http.StatusServiceUnavailable},
+	{playtoken.ErrUnavailable, http.StatusServiceUnavailable},
 	{errFull, http.StatusServiceUnavailable},
 	{errStopping, http.StatusServiceUnavailable},
 }
@@ -162,7 +181,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p, ok = path{}, false
 	}
 	if r.Method == http.MethodOptions {
-		preflight(w, r, p.methods())
+		h.preflight(w, r, p)
 		return
 	}
 	var err error
@@ -174,7 +193,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		err = errPath
 	default:
-		err = h.serve(w, r, p)
+		err = h.admitted(w, r, p)
 	}
 	if err != nil {
 		h.refuse(w, r, p, err)
@@ -210,11 +229,15 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p path, err err
 			break
 		}
 	}
+	word := refusalWord(err)
+	if word != "" {
+		code, text = http.StatusForbidden, err.Error()
+	}
 	if code == http.StatusInternalServerError {
 		if r.Context().Err() != nil {
 			return // the viewer is gone
 		}
-		h.log.Error("playback", "path", r.URL.Path, "err", err)
+		h.log.Error("playback", "playback_id", p.playbackID, "run", p.run, "err", err) // not the path: a viewer id lets in
 	}
 	hdr := w.Header()
 	hdr["Cache-Control"] = noStore
@@ -228,18 +251,5 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p path, err err
 		hdr["Allow"] = p.methods()
 	}
 	extendDeadline(w)
-	writeError(w, r, code, p.file == fileState, text)
-}
-
-// held returns a context for a wait of the request: it ends with the request,
-// with errHeld after d, and with errStopping when the server stops.
-func (h *Handler) held(r *http.Request, d time.Duration, expired error) (context.Context, func()) {
-	ctx, cancel := context.WithTimeoutCause(r.Context(), d, expired)
-	ctx, cancelCause := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(h.drain, func() { cancelCause(errStopping) })
-	return ctx, func() {
-		stop()
-		cancelCause(nil)
-		cancel()
-	}
+	writeError(w, r, code, p.file == fileState, text, word)
 }

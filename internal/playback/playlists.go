@@ -23,7 +23,7 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p path) e
 	}
 	uri := make([]byte, 0, 128)
 	uri = append(append(uri, st.RunID()...), '/')
-	if uri, err = h.appendViewer(uri, r, p.playbackID); err != nil {
+	if uri, err = h.appendViewer(uri, r, p); err != nil {
 		return err
 	}
 	uri = append(uri, "/index.m3u8"...)
@@ -44,17 +44,22 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p path) e
 // appendViewer appends the id of the viewer that asks: its own, where it brings
 // one, or a new one. errFull: it has none, or is not counted, and there is no
 // room.
-func (h *Handler) appendViewer(dst []byte, r *http.Request, playbackID string) ([]byte, error) {
+func (h *Handler) appendViewer(dst []byte, r *http.Request, p path) ([]byte, error) {
+	playbackID := p.playbackID
 	text, promised := viewerQuery(r.URL.RawQuery)
 	known, ok := h.signer.Verify(playbackID, text)
 	if !(ok && h.counter.Knows(known)) && h.gate.full() {
 		return nil, errFull
 	}
-	if ok {
+	if ok && !p.fresh {
 		return append(dst, text...), nil
 	}
 	n := len(dst)
-	dst = h.signer.AppendMint(dst, playbackID, promised)
+	if p.private() {
+		dst = h.appendGranted(dst, p.admission, promised)
+	} else {
+		dst = h.signer.AppendMint(dst, playbackID, promised)
+	}
 	if r.Method == http.MethodGet && h.gate.maxViewers > 0 {
 		id, _ := h.signer.Verify(playbackID, string(dst[n:]))
 		h.gate.join(id)
@@ -170,8 +175,10 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
 		return hls.ErrStarting
 	}
 	zip := acceptsGzip(r)
-	w.Header()["Vary"] = h.vary
-	if !h.sharedFor(r) {
+	w.Header()["Vary"] = p.varyWith(h.vary, varyPlaylistOrigin)
+	if p.private() { // its media have no address that viewers share
+		h.writePlaylist(w, r, s.Playlist(delta, zip), zip, privateNoCache)
+	} else if !h.sharedFor(r) {
 		h.writePlaylist(w, r, s.Playlist(delta, zip), zip, noCache)
 	} else if h.writePlaylist(w, r, s.SharedPlaylist(delta, zip), zip, privateNoCache) {
 		h.present(st, s, p, r)
@@ -238,5 +245,8 @@ func (h *Handler) writePlaylist(w http.ResponseWriter, r *http.Request, b *hls.B
 // verified returns the viewer that a request counts for: none when the id's MAC
 // is wrong, which plays all the same.
 func (h *Handler) verified(p path) (viewer.ID, bool) {
+	if p.verified {
+		return p.id, true
+	}
 	return h.signer.Verify(p.playbackID, p.viewer)
 }

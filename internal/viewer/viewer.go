@@ -11,6 +11,9 @@
 // server nothing, and an id is good on any node that knows the secret and after
 // a restart. Twenty-four bytes fill 32 characters exactly: an id has one
 // spelling only.
+//
+// An id that was minted for somebody who showed a playback token holds a [Grant]
+// too, and has a longer form (grant.go).
 package viewer
 
 import (
@@ -27,7 +30,7 @@ import (
 )
 
 const (
-	// Length of every viewer id in characters.
+	// Length of a viewer id without a grant, in characters.
 	Length = 32
 	// MaxPlaybackID is the longest playback id that can be signed for, in bytes.
 	MaxPlaybackID = 128
@@ -63,13 +66,16 @@ func (id ID) Beacons() bool { return id[0]&promisedBit != 0 }
 // viewer in records, with which nobody can fetch or count anything.
 func (id ID) RandomHex() string { return hex.EncodeToString(id[:randomSize]) }
 
-// String gives the id as it stands in URLs.
+// String gives the id as it stands in URLs; of one with a grant, which an ID
+// does not hold, it gives a text that is no viewer id.
 func (id ID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
 // A Signer mints and verifies ids. All nodes that share a secret accept each
 // other's. It may be used concurrently.
 type Signer struct {
-	pool sync.Pool // of *scratch: a keyed MAC and its buffers, so that verifying allocates nothing
+	pool   sync.Pool // of *scratch: a keyed MAC and its buffers, so that verifying allocates nothing
+	grants sync.Pool // of *grantScratch
+	names  [sha256.Size]byte
 }
 
 // scratch is what one Mint or Verify works in.
@@ -89,6 +95,9 @@ func NewSigner(secret []byte) (*Signer, error) {
 	key := [SecretSize]byte(secret)
 	s := &Signer{}
 	s.pool.New = func() any { return &scratch{mac: hmac.New(sha256.New, key[:])} }
+	granting := derive(key[:], "viewer id with a grant")
+	s.grants.New = func() any { return &grantScratch{mac: hmac.New(sha256.New, granting[:])} }
+	s.names = derive(key[:], "viewer name")
 	return s, nil
 }
 
@@ -122,9 +131,13 @@ func (s *Signer) mint(id *ID, playbackID string, promised bool, now time.Time) {
 }
 
 // Verify reports whether id was minted for that playback id by a holder of the
-// secret, and returns it in binary. It allocates nothing and takes the same
-// time for every wrong MAC.
+// secret, with or without a grant, and returns it in binary. It allocates nothing
+// and takes the same time for every wrong MAC.
 func (s *Signer) Verify(playbackID, id string) (ID, bool) {
+	if len(id) == GrantedLength {
+		v, _, ok := s.VerifyGrant(playbackID, id)
+		return v, ok
+	}
 	if len(id) != Length || len(playbackID) > MaxPlaybackID {
 		return ID{}, false
 	}
@@ -154,7 +167,7 @@ func (sc *scratch) sign(playbackID string) {
 // Valid reports whether id has the shape of a viewer id: its length and
 // alphabet. It says nothing of who minted it.
 func Valid(id string) bool {
-	if len(id) != Length {
+	if len(id) != Length && len(id) != GrantedLength {
 		return false
 	}
 	for i := range len(id) {
