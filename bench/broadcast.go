@@ -24,10 +24,14 @@ type broadcast struct {
 // publish starts a broadcast. With stamp each frame carries its number and the
 // time at which it was sent.
 func publish(ctx context.Context, url string, clip *flv.Clip, stamp bool, end publisher.End) *broadcast {
+	return publishSource(ctx, url, publisher.FromClip(clip, true), stamp, end)
+}
+
+func publishSource(ctx context.Context, url string, source publisher.Source, stamp bool, end publisher.End) *broadcast {
 	ctx, cancel := context.WithCancel(ctx)
 	b := &broadcast{
 		began: time.Now(), onAir: make(chan struct{}), ended: make(chan struct{}), cancel: cancel,
-		metered: &meter{Source: publisher.FromClip(clip, true)},
+		metered: &meter{Source: source},
 	}
 	go func() {
 		defer close(b.ended)

@@ -23,7 +23,8 @@ const (
 )
 
 // makeClip has ffmpeg encode 720p30 with AAC into dir and returns the FLV's
-// path. The picture carries noise, so that the encoder needs its 2 Mbit/s.
+// path. The picture carries noise, so that the encoder needs its 2 Mbit/s, and
+// its number, which glassScript reads.
 func makeClip(ctx context.Context, dir string) (string, error) {
 	ffmpeg, err := exec.LookPath("ffmpeg")
 	if err != nil {
@@ -35,7 +36,7 @@ func makeClip(ctx context.Context, dir string) (string, error) {
 	// The encoder puts one frame of its own before the first.
 	audio := clipSeconds - 1024/float64(clipSampleRate)
 	cmd := exec.CommandContext(ctx, ffmpeg, "-nostdin", "-v", "error",
-		"-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=1280x720:rate=%d,noise=alls=8:allf=t", clipFrameRate),
+		"-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=1280x720:rate=%d,noise=alls=8:allf=t%s", clipFrameRate, burntNumber()),
 		"-f", "lavfi", "-i", fmt.Sprintf("sine=frequency=440:sample_rate=%d:duration=%f", clipSampleRate, audio),
 		"-t", strconv.Itoa(clipSeconds), "-pix_fmt", "yuv420p",
 		"-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-g", gop, "-keyint_min", gop, "-sc_threshold", "0",

@@ -94,6 +94,7 @@ var scenarios = []scenario{
 	{"first", "first RTMP byte to first playable media", (*bench).first},
 	{"players", "latency and CPU with players", (*bench).audiences},
 	{"plain", "CPU with players of whole segments", (*bench).plain},
+	{"glass", "what a person sees in Chromium: glass to glass, page to first picture", (*bench).glass},
 	{"publishers", "CPU and memory with publishers", (*bench).publishers},
 	{"api", "requests per second of active-livestream-session", (*bench).api},
 	{"writes", "latency of reads while livestreams are written", (*bench).writes},

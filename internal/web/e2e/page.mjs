@@ -2,6 +2,7 @@
 // one line of JSON: {"value": ...} or {"error": "..."}.
 //
 //	{"do": "open", "url": ..., "width": ..., "height": ..., "dark": ...}
+//	{"do": "before", "code": ...}      runs in each page that is opened from now on, before its own scripts
 //	{"do": "eval", "code": ...}        an expression in the page
 //	{"do": "key", "key": ...}          presses a key
 //	{"do": "click", "selector": ...}
@@ -72,6 +73,7 @@ const acts = {
 		const r = await page.goto(url);
 		return r ? r.status() : 0; // about:blank has none
 	},
+	before: ({ code }) => page.addInitScript(code).then(() => null),
 	eval: ({ code }) => page.evaluate(code),
 	key: ({ key }) => page.keyboard.press(key),
 	click: ({ selector }) => page.click(selector, { timeout: 5000 }),
