@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -50,6 +51,9 @@ func TestShutdown(t *testing.T) {
 		h.m.Shutdown(h.Context())
 		if p.Context().Err() == nil {
 			h.Error("the publisher was not cut")
+		}
+		if cause := context.Cause(p.Context()); !errors.Is(cause, livestream.ErrStopping) {
+			h.Errorf("the publisher was cut because of %v", cause)
 		}
 		if _, err := h.m.Publish(h.Context(), Request{Key: h.l.StreamKey}); !errors.Is(err, livestream.ErrStopping) {
 			h.Errorf("publish while stopping: %v, want livestream.ErrStopping", err)
