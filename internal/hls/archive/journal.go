@@ -192,12 +192,18 @@ func (r *reader) seg(w *words) {
 	s := Segment{MSN: w.number(), Epoch: w.number(), At: time.UnixMicro(w.number()).UTC(), Disc: w.number()}
 	tag, stand := w.number(), w.number()
 	s.Discontinuity, s.Stand, s.Init = tag == 1, Stand(stand), w.number()
-	if tag > 1 || stand > int64(StandGap) || len(r.segs) > 0 && s.MSN <= r.segs[len(r.segs)-1].MSN {
+	if tag > 1 || stand > int64(StandGap) {
 		w.bad = true
 	}
-	if !w.bad {
-		r.segs, r.open = append(r.segs, s), true
+	if w.bad {
+		return
 	}
+	// A number that was never durable is given again after a restart: what had it
+	// was never listed.
+	for len(r.segs) > 0 && r.segs[len(r.segs)-1].MSN >= s.MSN {
+		r.segs = r.segs[:len(r.segs)-1]
+	}
+	r.segs, r.open = append(r.segs, s), true
 }
 
 // maxPart bounds what one part can be: an hour, a gigabyte.

@@ -70,10 +70,9 @@ type Media struct {
 	// leaves it out.
 	VOD bool
 
-	// Earlier are segments before Segments as [Segment.AppendText] wrote them, with
-	// the map LastMap in force behind them. They are for lists so long that most of
-	// their text is better kept than written again. Parsing leaves them out.
-	Earlier [][]byte
+	// LastMap is the map in force where Segments begin: who writes a list so long
+	// that most of its text is better kept than written again puts that text behind
+	// [Media.AppendStart]. Parsing leaves it out.
 	LastMap string
 
 	// Segments in order. Only the last may be open (its URI empty).

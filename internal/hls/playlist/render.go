@@ -11,21 +11,10 @@ import (
 // URIs must hold no line break and, where the format quotes them, no double
 // quote; the server makes its own URIs, so nothing is escaped here.
 func (m *Media) AppendText(dst []byte) []byte {
-	dst = m.appendHead(dst)
-	if m.SkippedSegments > 0 {
-		// After EXT-X-MEDIA-SEQUENCE: hls.js reads the tags in order.
-		dst = append(dst, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...)
-		dst = appendLine(strconv.AppendInt(dst, int64(m.SkippedSegments), 10))
-	}
-	for i := range m.DateRanges {
-		dst = m.DateRanges[i].AppendText(dst)
-	}
+	dst = m.AppendStart(dst)
 	// The first listed segment names its map even in a delta update: redundant
 	// there, but then a delta can be read without its predecessor.
 	lastMap := m.LastMap
-	for _, text := range m.Earlier {
-		dst = append(dst, text...)
-	}
 	for i := range m.Segments {
 		s := &m.Segments[i]
 		dst = s.AppendText(dst, lastMap)
@@ -41,6 +30,20 @@ func (m *Media) AppendText(dst []byte) []byte {
 	}
 	if m.EndList {
 		dst = append(dst, "#EXT-X-ENDLIST\n"...)
+	}
+	return dst
+}
+
+// AppendStart appends what stands before the first segment.
+func (m *Media) AppendStart(dst []byte) []byte {
+	dst = m.appendHead(dst)
+	if m.SkippedSegments > 0 {
+		// After EXT-X-MEDIA-SEQUENCE: hls.js reads the tags in order.
+		dst = append(dst, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...)
+		dst = appendLine(strconv.AppendInt(dst, int64(m.SkippedSegments), 10))
+	}
+	for i := range m.DateRanges {
+		dst = m.DateRanges[i].AppendText(dst)
 	}
 	return dst
 }
