@@ -55,6 +55,7 @@ type livestreamCmds struct {
 	Show     cli.LivestreamShowCmd     `cmd:"" help:"Show one livestream and its newest session."`
 	Watch    cli.LivestreamWatchCmd    `cmd:"" help:"Follow one livestream in the terminal: health, seconds, viewers, warnings, what happens."`
 	Set      cli.LivestreamSetCmd      `cmd:"" help:"Change name and settings."`
+	Cue      cli.LivestreamCueCmd      `cmd:"" help:"Tell viewers something at this moment of the broadcast."`
 	Stop     cli.LivestreamStopCmd     `cmd:"" help:"End what is on air, or acknowledge what failed."`
 	Enable   cli.LivestreamEnableCmd   `cmd:"" help:"Let encoders in again."`
 	Disable  cli.LivestreamDisableCmd  `cmd:"" help:"Cut the encoder and let none in."`

@@ -27,6 +27,7 @@ import (
 
 	"tally/internal/auth"
 	"tally/internal/livestream"
+	"tally/internal/media"
 )
 
 // Store is what the API asks of the store.
@@ -82,6 +83,9 @@ type Control interface {
 	ResetKey(ctx context.Context, livestreamID string) (livestream.Record, error)
 	// Configure changes name and settings, also while on air.
 	Configure(ctx context.Context, livestreamID string, c livestream.Change) (livestream.Record, error)
+	// Cue puts a cue beside the newest media and tells where it is. ErrNotActive
+	// when no media is listed that it could stand beside.
+	Cue(ctx context.Context, livestreamID string, c media.Cue) (media.Mark, error)
 	// Delete takes the livestream away; its sessions stay. ErrOpen while one is
 	// open.
 	Delete(ctx context.Context, livestreamID string) (livestream.Record, error)

@@ -40,6 +40,7 @@ var routes = []route{
 	{"GET", appPath + "/livestreams/{livestream_id}/active-livestream-session", auth.Read, getActive}, // L4
 	{"POST", appPath + "/livestreams/{livestream_id}/stop", auth.Write, stopLivestream},               // ours
 	{"POST", appPath + "/livestreams/{livestream_id}/reset-stream-key", auth.Write, resetStreamKey},   // L14
+	{"POST", appPath + "/livestreams/{livestream_id}/cues", auth.Write, createCue},                    // ours
 	{"PUT", appPath + "/livestreams/{livestream_id}/enable", auth.Write, enableLivestream},            // L15
 	{"PUT", appPath + "/livestreams/{livestream_id}/disable", auth.Write, disableLivestream},          // L15
 	{"GET", appPath + "/livestreams/sessions/{session_id}", auth.Read, getSession},                    // L5

@@ -20,6 +20,7 @@ import (
 	"tally/internal/api"
 	"tally/internal/auth"
 	"tally/internal/livestream"
+	"tally/internal/media"
 	"tally/internal/store/sqlite"
 	"tally/internal/store/sqlite/sqlitetest"
 )
@@ -117,6 +118,15 @@ func (c commands) Configure(ctx context.Context, id string, change livestream.Ch
 
 func (c commands) Delete(ctx context.Context, id string) (livestream.Record, error) {
 	return c.w.store.Advance(ctx, id, livestream.Event{Kind: livestream.Delete, At: c.w.now})
+}
+
+// Cue is where the packager would put it.
+func (c commands) Cue(ctx context.Context, id string, q media.Cue) (media.Mark, error) {
+	rec, err := c.w.store.RecordByID(ctx, c.w.scope, id)
+	if err == nil && !rec.Session.Phase.Open() {
+		err = livestream.ErrNotActive
+	}
+	return media.Mark{ID: "cue-1-1", Date: c.w.now}, err
 }
 
 // advance turns the clock by d and applies an event to a livestream.

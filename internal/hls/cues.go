@@ -24,25 +24,32 @@ const (
 var ErrCue = errors.New("not a cue that can be listed")
 
 // cues are what is told of moments of a run. A cue whose media has not begun
-// waits; one that was placed is listed from the next part on, so that playlists
-// which end at the same part say the same, and as long as the list reaches back
-// to it.
+// waits; one that was placed is listed from the next part on, in each rendition,
+// so that playlists which end at the same part say the same, and as long as the
+// list reaches back to it.
 type cues struct {
 	waiting []media.Cue // of the present publish
-	lines   []cueLine
-	bytes   int   // of their text
+	placed  cueList     // since the newest part
+	listed  cueList
 	count   int64 // of ranges so far
+	serial  int64 // of the newest tag that is listed
 	lost    int64 // cues that had to make room, or whose media never came
 }
 
 // A cueLine is one tag.
 type cueLine struct {
 	playlist.DateRange
-	until time.Time // the date up to which it is of use
-	part  int64     // counter of the part that it is listed with
-	size  int       // of its text
-	event uint32
-	open  bool // a splice that has not ended
+	until  time.Time // the date up to which it is of use
+	serial int64     // rises from tag to tag; parts know how many there were
+	size   int       // of its text
+	event  uint32
+	open   bool // a splice that has not ended
+}
+
+// A cueList is some tags, at most maxCues and maxCueBytes.
+type cueList struct {
+	lines []cueLine
+	bytes int // of their text
 }
 
 // checkCue reports what in c no playlist can hold.
@@ -68,7 +75,7 @@ func (s *Stream) writeCue(c media.Cue) (media.Mark, error) {
 	case c.Now && !s.progress.Load().Playable:
 		return media.Mark{}, livestream.ErrNotActive
 	case c.Now:
-		return s.cues.place(&c, s.newest(), s.epoch, s.main.ring.nextPart), nil
+		return s.cues.place(&c, s.newest(), s.epoch), nil
 	case s.main.cut == nil:
 		if len(s.cues.waiting) == maxWaiting {
 			s.cues.waiting = slices.Delete(s.cues.waiting, 0, 1)
@@ -77,7 +84,7 @@ func (s *Stream) writeCue(c media.Cue) (media.Mark, error) {
 		s.cues.waiting = append(s.cues.waiting, c)
 		return media.Mark{}, nil
 	}
-	return s.cues.place(&c, s.cueDate(c.At), s.epoch, s.main.ring.nextPart), nil
+	return s.cues.place(&c, s.cueDate(c.At), s.epoch), nil
 }
 
 // placeWaiting places what waited for the domain that has begun. A cue of what
@@ -85,7 +92,7 @@ func (s *Stream) writeCue(c media.Cue) (media.Mark, error) {
 func (s *Stream) placeWaiting() {
 	for i := range s.cues.waiting {
 		c := &s.cues.waiting[i]
-		s.cues.place(c, s.cueDate(c.At), s.epoch, s.main.ring.nextPart)
+		s.cues.place(c, s.cueDate(c.At), s.epoch)
 	}
 	s.cues.waiting = nil
 }
@@ -119,15 +126,17 @@ func (q *cues) forget() {
 
 // endSplices ends what an earlier session left open.
 func (q *cues) endSplices() {
-	for i := range q.lines {
-		q.lines[i].open = false
+	for _, list := range [...]*cueList{&q.listed, &q.placed} {
+		for i := range list.lines {
+			list.lines[i].open = false
+		}
 	}
 }
 
-// place lists a cue at that date, with the part of that counter.
-func (q *cues) place(c *media.Cue, date time.Time, epoch, part int64) media.Mark {
+// place lists a cue at that date.
+func (q *cues) place(c *media.Cue, date time.Time, epoch int64) media.Mark {
 	date = date.UTC().Truncate(time.Millisecond) // as it is printed
-	line := cueLine{part: part, event: c.Event}
+	line := cueLine{event: c.Event}
 	line.Start, line.Class, line.Data = date, c.Class, playlist.EscapeData(c.Data)
 	if c.Planned {
 		line.Planned = c.Duration
@@ -151,7 +160,8 @@ func (q *cues) place(c *media.Cue, date time.Time, epoch, part int64) media.Mark
 	default:
 		line.ID = q.id("cue", epoch)
 	}
-	q.add(line)
+	line.size = len(line.AppendText(nil))
+	q.lost += q.placed.add(line)
 	return media.Mark{ID: line.ID, Date: line.Start}
 }
 
@@ -172,9 +182,11 @@ func (q *cues) end(line, out *cueLine, date time.Time) {
 
 // find returns the splice of that event that has not ended, or nil.
 func (q *cues) find(event uint32) *cueLine {
-	for i := range q.lines {
-		if l := &q.lines[i]; l.open && l.event == event {
-			return l
+	for _, list := range [...]*cueList{&q.listed, &q.placed} {
+		for i := range list.lines {
+			if l := &list.lines[i]; l.open && l.event == event {
+				return l
+			}
 		}
 	}
 	return nil
@@ -186,42 +198,55 @@ func (q *cues) id(kind string, epoch int64) string {
 	return kind + "-" + number(epoch) + "-" + number(q.count)
 }
 
-// add lists a line. Where there are too many, the oldest make room.
-func (q *cues) add(line cueLine) {
-	line.size = len(line.AppendText(nil))
-	q.lines = append(q.lines, line)
-	q.bytes += line.size
-	for len(q.lines) > maxCues || q.bytes > maxCueBytes {
-		q.lost++
-		oldest := q.lines[0].ID
-		q.drop(func(l *cueLine) bool { return l.ID == oldest })
+// list lists what was placed, with a part that was made, and returns the serial
+// of the newest tag.
+func (q *cues) list() int64 {
+	for _, l := range q.placed.lines {
+		q.serial++
+		l.serial = q.serial
+		q.lost += q.listed.add(l)
 	}
-}
-
-func (q *cues) drop(gone func(*cueLine) bool) {
-	q.lines = slices.DeleteFunc(q.lines, func(l cueLine) bool {
-		if !gone(&l) {
-			return false
-		}
-		q.bytes -= l.size
-		return true
-	})
+	q.placed = cueList{}
+	return q.serial
 }
 
 // expire forgets what ended before the date at which the playlist begins. A
 // splice that tells no end stays until it has one.
 func (q *cues) expire(begins time.Time) {
-	if len(q.lines) > 0 {
-		q.drop(func(l *cueLine) bool { return l.until.Before(begins) && (!l.open || l.Known || l.Planned > 0) })
+	if len(q.listed.lines) > 0 {
+		q.listed.drop(func(l *cueLine) bool { return l.until.Before(begins) && (!l.open || l.Known || l.Planned > 0) })
 	}
 }
 
-// list appends the tags of a playlist that hints at the part of that counter.
-func (q *cues) list(dst []playlist.DateRange, hint int64) []playlist.DateRange {
-	for i := range q.lines {
-		if l := &q.lines[i]; l.part < hint {
+// upTo appends the tags that there were when a part was made.
+func (q *cues) upTo(serial int64, dst []playlist.DateRange) []playlist.DateRange {
+	for i := range q.listed.lines {
+		if l := &q.listed.lines[i]; l.serial <= serial {
 			dst = append(dst, l.DateRange)
 		}
 	}
 	return dst
+}
+
+// add appends a tag. Where there are too many the oldest range makes room, with
+// all its tags; it returns how many did.
+func (list *cueList) add(line cueLine) (lost int64) {
+	list.lines = append(list.lines, line)
+	list.bytes += line.size
+	for len(list.lines) > maxCues || list.bytes > maxCueBytes {
+		lost++
+		oldest := list.lines[0].ID
+		list.drop(func(l *cueLine) bool { return l.ID == oldest })
+	}
+	return lost
+}
+
+func (list *cueList) drop(gone func(*cueLine) bool) {
+	list.lines = slices.DeleteFunc(list.lines, func(l cueLine) bool {
+		if !gone(&l) {
+			return false
+		}
+		list.bytes -= l.size
+		return true
+	})
 }

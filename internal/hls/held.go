@@ -219,7 +219,7 @@ func (s *Stream) addHeld(length int64) {
 	h := s.main.held
 	at := h.date(h.at)
 	p := s.main.ring.add(h.cut(length), at)
-	p.SessionID = s.SessionID()
+	p.SessionID, p.cues = s.SessionID(), s.cues.list()
 	long := h.at - h.segStart
 	if long >= h.scale*int64(minSegment/time.Second) || long+h.part > h.scale*int64(s.main.ring.target/time.Second) {
 		s.main.complete()

@@ -86,8 +86,10 @@ func (r *Rendition) render(n *Snapshot, segs []*segment) {
 	if !n.Ended {
 		m.PreloadHint = partURI(n.Epoch, n.NextPart)
 	}
-	r.stream.cues.expire(segs[0].at)
-	m.DateRanges = r.stream.cues.list(m.DateRanges, n.NextPart)
+	if r == r.stream.main {
+		r.stream.cues.expire(segs[0].at)
+	}
+	m.DateRanges = r.stream.cues.upTo(n.parts[len(n.parts)-1].cues, m.DateRanges)
 	edge := segs[len(segs)-1].end()
 	skip := 0
 	for _, g := range segs {

@@ -121,7 +121,7 @@ func (r *Rendition) emit(c cut) error {
 		r.partTarget = r.cut.partTarget
 	}
 	p := r.ring.add(c, s.domainFrom.Add(r.cut.duration(c.start)))
-	p.SessionID = s.SessionID()
+	p.SessionID, p.cues = s.SessionID(), s.cues.list()
 	r.still.see(&c, p)
 	if c.endsSegment {
 		r.complete()

@@ -25,6 +25,8 @@ type Part struct {
 	Data        []byte
 	Tail        []byte   // of held parts: the picture, which they share
 	Length      []string // the Content-Length header's value, prebuilt
+
+	cues int64 // serial of the newest date range that is listed with it
 }
 
 // Size is the part's length in bytes.

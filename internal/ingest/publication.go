@@ -107,6 +107,9 @@ func (p *Publication) WriteFrame(f media.Frame) error {
 	return p.written(p.out.WriteFrame(p.epoch, f))
 }
 
+// WriteCue passes on a cue. An error refuses it and ends nothing.
+func (p *Publication) WriteCue(c media.Cue) (media.Mark, error) { return p.out.WriteCue(p.epoch, c) }
+
 // reasoned is an output's error that knows its err_message.
 type reasoned interface {
 	error

@@ -32,6 +32,7 @@ const (
 	FactMedia       = "media"        // what the encoder sends, at first and when it changed
 	FactWarning     = "warning"      // a warning begins; Detail is the warning
 	FactWarningOver = "warning-over" // it is over
+	FactCue         = "cue"          // the API's user put a cue into the playlist; Detail says which and where
 )
 
 // JoinWarnings is the text of Session.Warnings.

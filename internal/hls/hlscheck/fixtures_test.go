@@ -98,6 +98,11 @@ func at(m *playlist.Media, msn int64) *playlist.Segment {
 	return new(playlist.Segment)
 }
 
+// ranged is a date range of a moment that is still to come.
+func ranged(id string) playlist.DateRange {
+	return playlist.DateRange{ID: id, Start: time.Unix(1_900_000_000, 0).UTC(), Known: true}
+}
+
 // edited plays n parts with an edit on each playlist.
 func edited(n int, edit func(*playlist.Media)) func(*feed) {
 	return func(f *feed) {
@@ -314,6 +319,34 @@ var fixtures = []fixture{
 		f.edit = nil
 		f.show(playlist.NoDirectives)
 	}},
+	{"daterange-same", "a splice whose end moves its begin", nil, edited(3, func(m *playlist.Media) {
+		out, in := ranged("a"), ranged("a")
+		in.Start = in.Start.Add(time.Second)
+		m.DateRanges = []playlist.DateRange{out, in}
+	})},
+	{"daterange-stable", "a date range that moves with the live edge", nil, edited(3, func(m *playlist.Media) {
+		r := ranged("a")
+		r.Start = m.Segments[len(m.Segments)-1].ProgramDateTime.Add(time.Duration(openParts(m)) * time.Second)
+		m.DateRanges = []playlist.DateRange{r}
+	})},
+	{"daterange-stable", "a date range that comes and goes", []string{"daterange-stays"}, func(f *feed) {
+		n := 0
+		f.edit = func(m *playlist.Media) {
+			if n++; n%2 == 1 {
+				m.DateRanges = []playlist.DateRange{ranged("a")}
+			}
+		}
+		f.steps(3)
+	}},
+	{"daterange-stays", "a date range that is told once", nil, func(f *feed) {
+		n := 0
+		f.edit = func(m *playlist.Media) {
+			n++
+			m.DateRanges = []playlist.DateRange{ranged("a" + string(rune('0'+n)))}
+		}
+		f.steps(3)
+	}},
+
 	{"endlist-hint", "a hint beside EXT-X-ENDLIST", nil, func(f *feed) {
 		f.edit = func(m *playlist.Media) { m.EndList = true }
 		f.show(playlist.NoDirectives)

@@ -70,6 +70,7 @@ type Checker struct {
 	prevDelta bool            // it came as a delta update
 	segs      map[int64]*segment
 	hint      heldHint
+	ranges    rangeState
 	uris      map[string]position // where each URI was listed
 	grew      time.Time           // when a part was new last
 	grewWhole time.Time           // when a segment was
@@ -85,7 +86,7 @@ func New(o Options) *Checker {
 	if o.TimeTolerance == 0 {
 		o.TimeTolerance = 2 * time.Millisecond
 	}
-	return &Checker{o: o, seen: map[string]bool{}, segs: map[int64]*segment{}, uris: map[string]position{}, media: newMediaState()}
+	return &Checker{o: o, seen: map[string]bool{}, segs: map[int64]*segment{}, ranges: newRangeState(), uris: map[string]position{}, media: newMediaState()}
 }
 
 // Violations returns what was found so far, oldest first.

@@ -56,6 +56,7 @@ func (c *Checker) Playlist(o Observation) {
 	c.rates.listed(m)
 	c.checkAnswer(o.Directives, m)
 	c.checkHistory(m, read.SkippedSegments > 0)
+	c.checkRanges(m)
 	c.remember(m, read.SkippedSegments > 0)
 	c.mediaPending()
 }

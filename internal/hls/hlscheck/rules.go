@@ -61,6 +61,9 @@ var Rules = []Rule{
 	{"segment-cadence", "22 section 6.2.1", "and a new segment within one and a half target durations"},
 	{"block-early", "22 section 6.2.5.2", "a blocking reload is answered with what it asked for"},
 	{"endlist-final", "22 section 4.4.3.4", "nothing is added after EXT-X-ENDLIST, nor is it taken back"},
+	{"daterange-same", "22 section 4.4.5.1", "tags of one date range agree in what they say"},
+	{"daterange-stable", "22 sections 4.4.5.1, 6.2.1", "the tags of a date range stay as they are, more may come; one that left never comes back"},
+	{"daterange-stays", "22 section 6.2.1; design 5", "a date range stays until it ended before the playlist's begin, unless there are 50 or more, or 16 KB of them"},
 	{"endlist-hint", "22 section 4.4.5.3; design 5", "with EXT-X-ENDLIST there is no preload hint and no open segment"},
 
 	{"init-parse", "22 section 3.1.2; ISO/IEC 14496-12", "an init section is ftyp and moov with tracks, timescales and track extends"},

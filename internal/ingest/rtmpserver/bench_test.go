@@ -14,14 +14,15 @@ import (
 // nowhere is a publication that keeps nothing.
 type nowhere struct{ frames int }
 
-func (n *nowhere) Context() context.Context       { return context.Background() }
-func (n *nowhere) Arrived(int)                    {}
-func (n *nowhere) Expect([]media.TrackID)         {}
-func (n *nowhere) WriteTrack(media.Track) error   { return nil }
-func (n *nowhere) WriteFrame(f media.Frame) error { n.frames++; return nil }
-func (n *nowhere) Unpublish()                     {}
-func (n *nowhere) Lose(error)                     {}
-func (n *nowhere) Fail(livestream.Reason)         {}
+func (n *nowhere) Context() context.Context               { return context.Background() }
+func (n *nowhere) Arrived(int)                            {}
+func (n *nowhere) Expect([]media.TrackID)                 {}
+func (n *nowhere) WriteTrack(media.Track) error           { return nil }
+func (n *nowhere) WriteCue(media.Cue) (media.Mark, error) { return media.Mark{}, nil }
+func (n *nowhere) WriteFrame(f media.Frame) error         { n.frames++; return nil }
+func (n *nowhere) Unpublish()                             {}
+func (n *nowhere) Lose(error)                             {}
+func (n *nowhere) Fail(livestream.Reason)                 {}
 
 // BenchmarkMessagePath is one frame from chunks to WriteFrame, 720p30 at
 // 2 Mbit/s: pictures of 8 KB in chunks of 4096 bytes, as OBS sends them. One

@@ -38,6 +38,7 @@ type conn struct {
 	pubID   uint32      // its message stream
 	pubName string      // its stream name, trimmed; never logged
 	in      *intake
+	told    told
 	unwatch func() bool // stops watching pub's context
 }
 
@@ -170,6 +171,7 @@ func (c *conn) handle(m chunk.Message) error {
 	case chunk.TypeDataAMF0, chunk.TypeDataAMF3:
 		if c.pub != nil {
 			c.data(m)
+			c.cue(m)
 		}
 	case chunk.TypeCommandAMF0, chunk.TypeCommandAMF3:
 		cmd, err := rtmp.ParseCommand(m)
@@ -200,7 +202,7 @@ func (c *conn) publish(streamID uint32, name string) error {
 		return &hangup{status, err}
 	}
 	c.pub, c.pubName = pub, key
-	c.in = newIntake(pub, &c.s.stats)
+	c.in, c.told = newIntake(pub, &c.s.stats), told{}
 	c.rc.SetLimits(chunk.WhilePublishing)
 	c.watch()
 	c.log.Debug("publish begins", "encoder", c.encoder)

@@ -45,6 +45,7 @@ type recording struct {
 	expect   []media.TrackID
 	tracks   []media.Track
 	frames   []media.Frame
+	cues     []media.Cue
 	end      string // "unpublish", "lose", "fail"
 	err      error
 	reason   livestream.Reason
@@ -112,6 +113,13 @@ func (p *recording) WriteFrame(f media.Frame) error {
 		p.onFrame(f)
 	}
 	return p.writeErr
+}
+
+func (p *recording) WriteCue(c media.Cue) (media.Mark, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cues = append(p.cues, c)
+	return media.Mark{}, nil
 }
 
 func (p *recording) finish(end string, err error, reason livestream.Reason) {

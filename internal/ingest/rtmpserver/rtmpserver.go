@@ -45,6 +45,7 @@ type Publication interface {
 	Expect(ids []media.TrackID)
 	WriteTrack(t media.Track) error
 	WriteFrame(f media.Frame) error
+	WriteCue(c media.Cue) (media.Mark, error)
 	Unpublish()
 	Lose(err error)
 	Fail(reason livestream.Reason)
@@ -81,6 +82,8 @@ type Stats struct {
 	Publishing    atomic.Int64 // of them, publishing now
 	Refused       atomic.Int64 // publishes and connects answered with an error
 	FramesDropped atomic.Int64 // media messages that could not be used
+	Cues          atomic.Int64 // cues passed on
+	CuesDropped   atomic.Int64 // too many, or with what no playlist can hold
 	BytesReceived atomic.Int64 // of ended connections
 	Panics        atomic.Int64 // connections ended by a bug of ours
 }

@@ -206,3 +206,26 @@ func (t *Track) place(ms int64) int64 {
 }
 
 func abs(v int64) int64 { return max(v, -v) }
+
+// At returns the time, in ms since the publication's first frame, of what is no
+// frame and carries ts: data that belongs to the media of that time. It changes
+// nothing. A timestamp further than MaxGap from the newest frame's, and any while
+// the encoder's clock stands still, is the newest frame's time; before the first
+// frame, 0.
+func (c *Clock) At(ts uint32) int64 {
+	var newest *Track
+	for _, t := range c.tracks {
+		if t.begun && (newest == nil || t.now() > newest.now()) {
+			newest = t
+		}
+	}
+	if newest == nil {
+		return 0
+	}
+	now := newest.now()
+	ms := newest.raw + int64(int32(ts-uint32(newest.raw))) + newest.offset
+	if newest.frozen || abs(ms-now) > MaxGap {
+		return now
+	}
+	return max(0, ms)
+}
