@@ -4,7 +4,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: run build test quick deps lint race conformance browser vuln bench walks crash fleet model fuzz fuzz-api
+.PHONY: run build test quick deps lint race conformance browser vuln bench walks crash fleet model fuzz fuzz-api matrix
 
 run: build
 	./bin/tally demo
@@ -76,6 +76,12 @@ fleet:
 model:
 	go test -count=1 -v -timeout 0 -run 'TestInterleavings|TestChaos|TestDay' ./internal/ingest -interleavings 300000 -chaos 20000 -model-disk 1000 -day-on-disk
 	CGO_ENABLED=1 go test -race -count=1 -v -timeout 0 -run 'TestRaces|TestQuickCycles' ./internal/ingest/loopback -races 10000 -cycles 1000
+
+# An hour of each source of the matrix in virtual time, and all of real media
+# through the built binary, against the strict player; `make conformance` has half a
+# minute of each and three real ones. About ten minutes.
+matrix:
+	go test -count=1 -v -timeout 60m ./conformance/matrix -long
 
 # Each fuzz target for a few seconds: a check that they still run, not a search.
 fuzz:

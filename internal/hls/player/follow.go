@@ -2,6 +2,7 @@ package player
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -12,6 +13,10 @@ import (
 // mediaAttempts is how often one piece of media is asked for when the server
 // says 503 or the connection breaks.
 const mediaAttempts = 4
+
+// errAbsent is in the error for listed media that the server does not have. It
+// breaks playback unless the next playlist does not list it any more.
+var errAbsent = errors.New("not there")
 
 // seek sets next to the start position: the hold-back before the end (section
 // 6.3.3), moved back to where decoding can begin.
@@ -69,6 +74,15 @@ func (p *Player) consume(ctx context.Context) error {
 			return nil
 		}
 		more, err := p.consumeFrom(ctx, &p.cur.Segments[i])
+		if errors.Is(err, errAbsent) {
+			// A server that lost it, in a restart, has another list by now.
+			if err := p.reload(ctx); err != nil {
+				return err
+			}
+			if p.next.msn < p.cur.FirstMSN() {
+				continue
+			}
+		}
 		if err != nil || !more {
 			return err
 		}
@@ -123,7 +137,7 @@ func (p *Player) fetchMap(ctx context.Context, uri string) error {
 	if err != nil {
 		return err
 	}
-	p.curMap = uri
+	p.curMap, p.curInit = uri, m.body
 	if p.check != nil {
 		p.check.Init(uri, m.body)
 	}
@@ -211,7 +225,7 @@ func (p *Player) deliver(info PartInfo, m media) {
 	info.Map, info.Discontinuity, p.disc = p.curMap, p.disc, false
 	info.Requested, info.Arrived, info.Size = m.requested, m.arrived, m.size
 	if !p.o.Discard {
-		info.Body = m.body
+		info.Body, info.Init = m.body, p.curInit
 	}
 	end := info.ProgramDateTime
 	if !end.IsZero() {
@@ -275,6 +289,9 @@ func (p *Player) fetchMedia(ctx context.Context, uri string) (media, error) {
 			err = fmt.Errorf("answered %d", a.status)
 			if a.status != http.StatusServiceUnavailable {
 				attempt = mediaAttempts
+			}
+			if a.status == http.StatusNotFound || a.status == http.StatusGone {
+				err = fmt.Errorf("%w: %w", errAbsent, err)
 			}
 			pause = max(pause, a.retryAfter)
 		}

@@ -71,6 +71,8 @@ type Options struct {
 	// Check runs the strict checker over everything seen and fetches each whole
 	// segment beside its parts. See Stats.Violations.
 	Check bool
+	// Rules are the checker's options.
+	Rules hlscheck.Options
 
 	// OnPart is called for each part, or whole segment, from Run's goroutine,
 	// in order. It must not block: playback waits for it.
@@ -90,6 +92,7 @@ type PartInfo struct {
 	Part            int // index within the segment; -1: the whole segment
 	URI             string
 	Map             string // URI of the init section that applies
+	Init            []byte // which this is; nil with Options.Discard
 	Duration        time.Duration
 	ProgramDateTime time.Time // of its first sample; zero when the playlist gives none
 	Independent     bool
@@ -128,6 +131,7 @@ type Player struct {
 	cur      *playlist.Media
 	next     position
 	curMap   string
+	curInit  []byte        // nil with Options.Discard
 	got      time.Duration // of the segment at next, in parts
 	disc     bool          // the next part follows a discontinuity
 	date     time.Time     // of the next part, when its segment gives none
@@ -165,7 +169,7 @@ func New(o Options) *Player {
 	p := &Player{o: o}
 	p.stats.LastMSN, p.stats.LastPart = -1, -1
 	if o.Check {
-		p.check = hlscheck.New(hlscheck.Options{})
+		p.check = hlscheck.New(o.Rules)
 	}
 	return p
 }
