@@ -14,6 +14,9 @@
 //	sound.go      audio that does not come    NO_AUDIO
 //	reorder.go    latency of B-frames         B_FRAMES
 //
+// Each track is measured by itself; a warning names the one that it is about where
+// there are several of its kind.
+//
 // A warning begins when its limit is passed and is over when all was well for a
 // while, longer each time it comes back (alarm.go): a publication makes at most
 // some 140 lines in its timeline in the first hour and 14 in each that follows.
@@ -23,6 +26,7 @@
 package health
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -36,20 +40,14 @@ const window = 30
 // A Watcher watches one publication. Its zero value is ready. Its methods are
 // called by one goroutine.
 type Watcher struct {
-	video, audio track
-	announced    struct{ video, audio bool } // by onMetaData
-	part         time.Duration               // the run's part target; 0: not known yet
+	pictures, sounds []*lane       // tracks of each kind, by rising id
+	part             time.Duration // the run's part target; 0: not known yet
 
 	now   time.Duration // the newest arrival
 	begun bool
-	from  int64          // the first second of arrival
-	sec   int64          // the one that sums go to
-	sums  [window]second // by second of arrival modulo window
-
-	keys     keyframes
-	pictures pictures
-	bitrate  bitrate
-	drift    drift
+	from  int64 // the first second of arrival
+	sec   int64 // the one that sums go to
+	drift drift // of the first video track, or of the first audio track where there is none
 
 	alarms [codes]alarm
 	words  words
@@ -57,22 +55,30 @@ type Watcher struct {
 	news   []News
 }
 
-// A track is what the watcher knows of one elementary stream.
-type track struct {
-	media.Track
-	first, last time.Duration // arrival of frames
-	seen        bool          // a frame came
+// A lane is what the watcher knows of one track.
+type lane struct {
+	media.Track                // Codec 0: announced, and no configuration yet
+	announced   bool           // by onMetaData
+	seen        bool           // a frame came
+	first, last time.Duration  // arrival of frames
+	sums        [window]second // by second of arrival modulo window
+
+	keys    keyframes
+	spacing spacing
+	bitrate bitrate
+	fps     float64 // in the description
+	differ  int     // seconds that the measured rate is another
 }
 
-// A second is what arrived in one second.
+// A second is what arrived of a track in one second.
 type second struct {
-	frames  int32 // pictures
+	frames  int32
 	missing int32 // pictures that should be between those that came
 	back    int32 // timestamps that went back
 	frozen  int32 // that stood still
 	early   int32 // PTS before DTS
 	far     int32 // PTS too far from DTS
-	jumps   [2]int32
+	jumps   int32
 	// PTS less DTS of the pictures, ticks; valid when frames > 0.
 	least, most int64
 }
@@ -91,10 +97,43 @@ type News struct {
 	Detail string
 }
 
+// lane returns the track's, a new one where there is none.
+func (w *Watcher) lane(id media.TrackID) *lane {
+	list := &w.sounds
+	if id.Video() {
+		list = &w.pictures
+	}
+	at := 0
+	for _, l := range *list {
+		if l.ID == id {
+			return l
+		}
+		if l.ID < id {
+			at++
+		}
+	}
+	l := &lane{Track: media.Track{ID: id}}
+	*list = slices.Insert(*list, at, l)
+	return l
+}
+
+// primary is the first video track that sends, or the first audio track; nil
+// when nothing came.
+func (w *Watcher) primary() *lane {
+	for _, list := range [][]*lane{w.pictures, w.sounds} {
+		for _, l := range list {
+			if l.seen {
+				return l
+			}
+		}
+	}
+	return nil
+}
+
 // Expect takes what onMetaData announced.
 func (w *Watcher) Expect(ids []media.TrackID) {
 	for _, id := range ids {
-		w.announced.video, w.announced.audio = w.announced.video || id.Video(), w.announced.audio || !id.Video()
+		w.lane(id).announced = true
 	}
 }
 
@@ -104,12 +143,10 @@ func (w *Watcher) PartTarget(d time.Duration) { w.part = d }
 // Track takes a track's configuration, at first or when it changed, and reports
 // whether that changed Report.
 func (w *Watcher) Track(t media.Track, at time.Duration) bool {
-	one := &w.audio
-	if t.Codec.Video() {
-		one = &w.video
-		w.pictures.forget()
+	l := w.lane(t.ID)
+	if l.Track = t; t.Codec.Video() {
+		l.spacing.forget()
 	}
-	one.Track = t
 	w.advance(at)
 	return w.describe()
 }
@@ -118,32 +155,29 @@ func (w *Watcher) Track(t media.Track, at time.Duration) bool {
 // publication began. It reports whether Report changed or there are News.
 func (w *Watcher) Frame(f media.Frame, sizeBytes int, at time.Duration) bool {
 	changed := w.advance(at)
-	one := &w.audio
-	if f.Track == media.VideoTrack {
-		one = &w.video
+	l := w.lane(f.Track)
+	if !l.seen {
+		l.seen, l.first = true, at
 	}
-	if !one.seen {
-		one.seen, one.first = true, at
+	l.last = at
+	s := &l.sums[w.sec%window]
+	s.stamp(f)
+	if f.Track.Video() {
+		l.picture(s, f, sizeBytes, w.now)
 	}
-	one.last = at
-	s := &w.sums[w.sec%window]
-	s.stamp(f, one == &w.video)
-	if one == &w.video {
-		w.picture(s, f, sizeBytes)
-	}
-	if one == &w.video || !w.video.seen {
-		w.drift.frame(f, one.Timescale, at)
+	if l == w.primary() {
+		w.drift.frame(f, l.Timescale, at)
 	}
 	return changed
 }
 
 // picture takes a frame of video.
-func (w *Watcher) picture(s *second, f media.Frame, sizeBytes int) {
+func (l *lane) picture(s *second, f media.Frame, sizeBytes int, at time.Duration) {
 	s.reorder(f)
 	s.frames++
-	s.missing += w.pictures.frame(f)
-	w.keys.frame(f, w.now)
-	w.bitrate.frame(f, sizeBytes)
+	s.missing += l.spacing.frame(f)
+	l.keys.frame(f, at)
+	l.bitrate.frame(f, sizeBytes)
 }
 
 // advance goes on to the second of arrival at. When one is over, everything is
@@ -159,8 +193,12 @@ func (w *Watcher) advance(at time.Duration) (changed bool) {
 		return false
 	}
 	changed = w.look()
-	for s := max(w.sec, sec-window) + 1; s <= sec; s++ {
-		w.sums[s%window] = second{}
+	for _, list := range [][]*lane{w.pictures, w.sounds} {
+		for _, l := range list {
+			for s := max(w.sec, sec-window) + 1; s <= sec; s++ {
+				l.sums[s%window] = second{}
+			}
+		}
 	}
 	w.sec = sec
 	return changed
@@ -168,10 +206,11 @@ func (w *Watcher) advance(at time.Duration) (changed bool) {
 
 // look measures everything.
 func (w *Watcher) look() bool {
-	sum := w.sum()
-	w.pictures.measure(w.video.FrameRate)
+	for _, l := range w.pictures {
+		l.spacing.measure(l.FrameRate)
+	}
 	before := len(w.news)
-	changed := w.warn(sum)
+	changed := w.warn()
 	changed = w.describe() || changed
 	return changed || len(w.news) > before
 }
@@ -180,9 +219,9 @@ func (w *Watcher) look() bool {
 func (w *Watcher) span() int64 { return min(window, w.sec-w.from+1) }
 
 // sum adds up the window.
-func (w *Watcher) sum() (t second) {
-	for i := range w.sums {
-		s := &w.sums[i]
+func (l *lane) sum() (t second) {
+	for i := range l.sums {
+		s := &l.sums[i]
 		if s.frames > 0 {
 			if t.frames == 0 {
 				t.least, t.most = s.least, s.most
@@ -195,9 +234,7 @@ func (w *Watcher) sum() (t second) {
 		t.frozen += s.frozen
 		t.early += s.early
 		t.far += s.far
-		for k := range t.jumps {
-			t.jumps[k] += s.jumps[k]
-		}
+		t.jumps += s.jumps
 	}
 	return t
 }
@@ -219,17 +256,68 @@ var codeOf = [codes]livestream.WarningCode{
 	livestream.ClockDrift, livestream.BitrateSwings, livestream.BFrames,
 }
 
-// warn looks at each limit. It reports whether the warnings changed.
-func (w *Watcher) warn(sum second) bool {
-	details := [codes]string{
-		alarmKeyframes: w.keys.check(w.now),
-		alarmSound:     w.checkSound(),
-		alarmPictures:  w.checkPictures(sum),
-		alarmStamps:    w.checkStamps(sum),
-		alarmDrift:     w.drift.check(),
-		alarmBitrate:   w.bitrate.check(),
-		alarmReorder:   w.checkReorder(sum),
+// details says what passes a limit now, by warning. Each track is measured; the
+// first that is beyond a limit is told of, and how many others are, so that a
+// ladder with one fault has one warning.
+func (w *Watcher) details() (details [codes]string) {
+	var others [codes]int
+	note := func(code int, l *lane, among []*lane, detail string) {
+		switch {
+		case detail == "":
+		case details[code] == "":
+			details[code] = named(l, among) + detail
+		default:
+			others[code]++
+		}
 	}
+	for _, l := range w.pictures {
+		sum := l.sum()
+		note(alarmKeyframes, l, w.pictures, l.keys.check(w.now))
+		note(alarmPictures, l, w.pictures, w.checkPictures(l, sum))
+		note(alarmStamps, l, w.pictures, w.checkStamps(sum))
+		note(alarmBitrate, l, w.pictures, l.bitrate.check())
+		note(alarmReorder, l, w.pictures, w.checkReorder(sum))
+	}
+	for _, l := range w.sounds {
+		note(alarmSound, l, w.sounds, w.checkSound(l))
+		if details[alarmStamps] == "" { // a jump of the encoder is one of each track
+			note(alarmStamps, l, w.sounds, w.checkStamps(l.sum()))
+		}
+	}
+	details[alarmDrift] = w.drift.check()
+	for code, n := range others {
+		if n > 0 {
+			details[code] += fmt.Sprintf(" (so it is on %s more)", tracks(n))
+		}
+	}
+	return details
+}
+
+// named is what begins a sentence about a track where there are several of its kind.
+func named(l *lane, among []*lane) string {
+	switch {
+	case len(among) < 2:
+		return ""
+	case l.ID.Video() && l.Width > 0:
+		return fmt.Sprintf("video track %d (%dx%d): ", l.ID.Index(), l.Width, l.Height)
+	case l.ID.Video():
+		return fmt.Sprintf("video track %d: ", l.ID.Index())
+	case l.Language != "":
+		return fmt.Sprintf("audio track %d (%s): ", l.ID.Index(), l.Language)
+	}
+	return fmt.Sprintf("audio track %d: ", l.ID.Index())
+}
+
+func tracks(n int) string {
+	if n == 1 {
+		return "one track"
+	}
+	return fmt.Sprintf("%d tracks", n)
+}
+
+// warn looks at each limit. It reports whether the warnings changed.
+func (w *Watcher) warn() bool {
+	details := w.details()
 	changed := false
 	for i, detail := range details {
 		a := &w.alarms[i]

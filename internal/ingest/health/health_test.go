@@ -430,7 +430,7 @@ func TestGarbage(t *testing.T) {
 func TestNoAllocation(t *testing.T) {
 	e := encoder{video: true, audio: always}
 	w := e.run(1, 60, nil)
-	at, dts := w.now.Truncate(time.Second)+100*time.Millisecond, w.keys.dts
+	at, dts := w.now.Truncate(time.Second)+100*time.Millisecond, w.pictures[0].keys.dts
 	w.Frame(media.Frame{Track: media.VideoTrack, DTS: dts, PTS: dts}, 1000, at)
 	if n := testing.AllocsPerRun(20, func() {
 		at += time.Millisecond

@@ -21,8 +21,8 @@ const (
 	stalled = 2 * time.Second
 )
 
-// pictures measures how far pictures are apart.
-type pictures struct {
+// spacing measures how far pictures are apart.
+type spacing struct {
 	began  bool
 	dts    int64
 	deltas [31]int64 // ticks, the newest; 1 s of 30 fps
@@ -34,10 +34,10 @@ type pictures struct {
 }
 
 // forget begins anew: another configuration came.
-func (p *pictures) forget() { *p = pictures{} }
+func (p *spacing) forget() { *p = spacing{} }
 
 // frame takes a picture, and returns how many are missing before it.
-func (p *pictures) frame(f media.Frame) (missing int32) {
+func (p *spacing) frame(f media.Frame) (missing int32) {
 	delta := f.DTS - p.dts
 	measurable := p.began && !f.Discontinuity && f.Stamp == media.StampGood && delta > 0
 	p.began, p.dts = true, f.DTS
@@ -56,7 +56,7 @@ func (p *pictures) frame(f media.Frame) (missing int32) {
 // the mean of those near it: RTMP has whole milliseconds. Where distances vary,
 // they are held against the rate that the stream announced, 0 for none, if many
 // are as short as that.
-func (p *pictures) measure(announced float64) {
+func (p *spacing) measure(announced float64) {
 	n := min(p.n, len(p.deltas))
 	if n < len(p.deltas)/2 {
 		return
@@ -82,11 +82,17 @@ func (p *pictures) measure(announced float64) {
 	p.fps = media.VideoTimescale * float64(near) / float64(sum)
 }
 
-// checkPictures says how many are missing, or "".
-func (w *Watcher) checkPictures(sum second) string {
-	missing := int64(sum.missing)
-	if away := w.audio.last - w.video.last; w.video.seen && away > stalled && w.pictures.step > 0 {
-		missing += int64(min(away, window*time.Second) / videoTime(w.pictures.step))
+// checkPictures says how many of a track are missing, or "". They are also where
+// it stays away while another goes on.
+func (w *Watcher) checkPictures(l *lane, sum second) string {
+	missing, newest := int64(sum.missing), time.Duration(0)
+	for _, list := range [][]*lane{w.pictures, w.sounds} {
+		for _, o := range list {
+			newest = max(newest, o.last)
+		}
+	}
+	if away := newest - l.last; l.seen && away > stalled && l.spacing.step > 0 {
+		missing += int64(min(away, window*time.Second) / videoTime(l.spacing.step))
 	}
 	all := int64(sum.frames) + missing
 	if missing < missingLeast || missing*missingShare <= all {

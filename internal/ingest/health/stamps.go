@@ -17,7 +17,7 @@ const (
 )
 
 // stamp notes what was wrong with a frame's timestamps.
-func (s *second) stamp(f media.Frame, video bool) {
+func (s *second) stamp(f media.Frame) {
 	switch f.Stamp {
 	case media.StampBack:
 		s.back++
@@ -30,18 +30,14 @@ func (s *second) stamp(f media.Frame, video bool) {
 		s.early++
 	}
 	if f.Discontinuity {
-		track := 0
-		if video {
-			track = 1
-		}
-		s.jumps[track]++ // a jump of the encoder is one of each track
+		s.jumps++
 	}
 }
 
 // checkStamps says what is wrong with them, the worst first, or "".
 func (w *Watcher) checkStamps(s second) string {
 	const again = "restart the encoder's output, and update the encoder if this comes back"
-	switch jumps := max(s.jumps[0], s.jumps[1]); {
+	switch jumps := s.jumps; {
 	case s.frozen >= standstill:
 		return fmt.Sprintf("the timestamps of %d frames of the last %d s stand still (the limit is %d), so that their arrival counts instead; "+
 			"%s (ffmpeg: -use_wallclock_as_timestamps 1)", s.frozen, w.span(), standstill-1, again)

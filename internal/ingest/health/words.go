@@ -24,18 +24,21 @@ const (
 
 // words keeps what was told of the media.
 type words struct {
-	fps    float64 // in the description
-	differ int     // seconds that the measured rate is another
-	told   string  // in the timeline
-	tokens int     // changes that may be told; valid when told is not ""
+	told   string // in the timeline
+	tokens int    // changes that may be told; valid when told is not ""
 	refill time.Duration
 }
 
 // describe brings the report up to date. It reports whether that changed, or
 // there is news.
 func (w *Watcher) describe() bool {
-	w.settleRate()
-	text, key := w.text(), w.keys.typical().Round(10*time.Millisecond)
+	var key time.Duration
+	for i, l := range w.pictures {
+		if l.settleRate(); i == 0 {
+			key = l.keys.typical().Round(10 * time.Millisecond)
+		}
+	}
+	text := w.text()
 	changed := text != w.report.Media || key != w.report.Keyframe
 	w.report.Media, w.report.Keyframe = text, key
 	return w.tellMedia(text) || changed
@@ -43,21 +46,20 @@ func (w *Watcher) describe() bool {
 
 // settleRate takes over the measured frame rate: the first, and another when it
 // lasted 5 s.
-func (w *Watcher) settleRate() {
-	v := &w.words
-	fps := w.pictures.fps
+func (l *lane) settleRate() {
+	fps := l.spacing.fps
 	switch {
-	case w.pictures.variable, fps == 0, math.Abs(fps-v.fps) <= v.fps/10:
-		v.differ = 0
+	case l.spacing.variable, fps == 0, math.Abs(fps-l.fps) <= l.fps/10:
+		l.differ = 0
 		return
-	case v.fps != 0:
-		if v.differ++; v.differ < 5 {
+	case l.fps != 0:
+		if l.differ++; l.differ < 5 {
 			return
 		}
 	}
-	v.fps, v.differ = fps, 0
-	if announced := w.video.FrameRate; math.Abs(fps-announced) <= fps/200 {
-		v.fps = announced // what timestamps in milliseconds cannot tell apart
+	l.fps, l.differ = fps, 0
+	if announced := l.FrameRate; math.Abs(fps-announced) <= fps/200 {
+		l.fps = announced // what timestamps in milliseconds cannot tell apart
 	}
 }
 
@@ -79,7 +81,11 @@ func (w *Watcher) tellMedia(text string) bool {
 	}
 	v.tokens--
 	v.told = text
-	if rate := w.bitrate.now(w.keys.dts); rate > 0 {
+	rate := 0.0
+	for _, l := range w.pictures {
+		rate += l.bitrate.now(l.keys.dts)
+	}
+	if rate > 0 {
 		text += " at " + bits(rate)
 	}
 	w.tell(livestream.FactMedia, text)
@@ -91,47 +97,89 @@ func (w *Watcher) settled() bool {
 	if w.now-w.start() >= settle {
 		return true
 	}
-	return w.video.seen && w.audio.seen && w.words.fps > 0
+	for _, l := range w.pictures {
+		if !l.seen || l.fps == 0 {
+			return false
+		}
+	}
+	for _, l := range w.sounds {
+		if !l.seen {
+			return false
+		}
+	}
+	return len(w.pictures) > 0 && len(w.sounds) > 0
 }
 
 // start is when the first frame arrived, or now.
 func (w *Watcher) start() time.Duration {
 	first := w.now
-	for _, t := range []*track{&w.video, &w.audio} {
-		if t.seen {
-			first = min(first, t.first)
+	for _, list := range [][]*lane{w.pictures, w.sounds} {
+		for _, l := range list {
+			if l.seen {
+				first = min(first, l.first)
+			}
 		}
 	}
 	return first
 }
 
-// text describes the tracks.
+// text describes the tracks: pictures, then sounds, of each kind all with a plus
+// between. A codec is not repeated.
 func (w *Watcher) text() string {
 	var parts []string
-	if w.video.Codec != 0 {
-		text := fmt.Sprintf("%s %dx%d", codec(w.video.Track), w.video.Width, w.video.Height)
-		if fps := cmp.Or(w.words.fps, w.video.FrameRate); fps > 0 {
-			text += " " + trimmed(fps, 2) + " fps"
+	add := func(list []*lane, describe func(*lane) string) (found bool) {
+		var texts []string
+		last := ""
+		for _, l := range list {
+			if l.Codec == 0 {
+				continue
+			}
+			text := describe(l)
+			if name := codec(l.Track); name != last {
+				text, last = name+" "+text, name
+			}
+			texts = append(texts, text)
 		}
-		parts = append(parts, text)
+		if texts != nil {
+			parts = append(parts, strings.Join(texts, " + "))
+		}
+		return texts != nil
 	}
-	if w.audio.Codec != 0 {
-		parts = append(parts, fmt.Sprintf("%s %s kHz %s", codec(w.audio.Track), trimmed(heardRate(w.audio.Track)/1000, 3), channels(w.audio.Channels)))
-	}
+	video := add(w.pictures, (*lane).picturesText)
+	audio := add(w.sounds, (*lane).soundText)
 	switch {
-	case len(parts) == 1 && w.now-w.start() < settle:
-	case w.audio.Codec == 0 && w.video.Codec != 0:
+	case video != audio && w.now-w.start() < settle:
+	case video && !audio:
 		parts = append(parts, "no audio")
-	case w.video.Codec == 0 && w.audio.Codec != 0:
+	case audio && !video:
 		parts = append(parts, "no video")
 	}
 	return strings.Join(parts, ", ")
+}
+
+func (l *lane) picturesText() string {
+	text := fmt.Sprintf("%dx%d", l.Width, l.Height)
+	if fps := cmp.Or(l.fps, l.FrameRate); fps > 0 {
+		text += " " + trimmed(fps, 2) + " fps"
+	}
+	return text
+}
+
+func (l *lane) soundText() string {
+	text := fmt.Sprintf("%s kHz %s", trimmed(heardRate(l.Track)/1000, 3), channels(l.Channels))
+	if l.Language != "" {
+		text += " (" + l.Language + ")"
+	}
+	return text
 }
 
 // h264Profiles by profile_idc (ITU-T H.264 annex A.2).
 var h264Profiles = map[byte]string{
 	44: "CAVLC 4:4:4 Intra", 66: "Baseline", 77: "Main", 88: "Extended", 100: "High", 110: "High 10", 122: "High 4:2:2", 244: "High 4:4:4 Predictive",
 }
+
+// hevcProfiles by general_profile_idc (ITU-T H.265 annex A.3).
+var hevcProfiles = map[byte]string{1: "Main", 2: "Main 10", 3: "Main Still Picture", 4: "Range Extensions"}
 
 // aacObjects by the object type that RFC 6381 names.
 var aacObjects = map[string]string{
@@ -145,6 +193,16 @@ func codec(t media.Track) string {
 		var idc byte
 		if _, err := fmt.Sscanf(t.CodecString, "avc1.%2x", &idc); err == nil && h264Profiles[idc] != "" {
 			return "H.264 " + h264Profiles[idc]
+		}
+	case media.HEVC:
+		var idc byte
+		if _, err := fmt.Sscanf(strings.TrimLeft(strings.TrimPrefix(t.CodecString, "hvc1."), "ABC"), "%d.", &idc); err == nil && hevcProfiles[idc] != "" {
+			return "HEVC " + hevcProfiles[idc]
+		}
+	case media.AV1:
+		var idc byte
+		if _, err := fmt.Sscanf(t.CodecString, "av01.%1d", &idc); err == nil && idc < 3 {
+			return "AV1 " + [3]string{"Main", "High", "Professional"}[idc]
 		}
 	case media.AAC:
 		if name := aacObjects[t.CodecString]; name != "" {
