@@ -60,14 +60,20 @@ func inWorld(t *testing.T, f func(t *testing.T, w *world), o ...options) {
 
 // options of a world: how its server is told to deliver.
 type options struct {
-	delivery playback.Mode
-	base     string
+	delivery   playback.Mode
+	base       string
+	maxViewers int
+	maxBps     int64
+	log        io.Writer // nil: nowhere
 }
 
 func newWorld(t testing.TB, o ...options) *world {
 	var told options
 	if len(o) > 0 {
 		told = o[0]
+	}
+	if told.log == nil {
+		told.log = io.Discard
 	}
 	signer, err := viewer.NewSigner(bytes.Repeat([]byte{3}, viewer.SecretSize))
 	if err != nil {
@@ -77,7 +83,8 @@ func newWorld(t testing.TB, o ...options) *world {
 	w.record.Livestream = livestream.Livestream{PlaybackID: id}
 	w.handler = playback.New(playback.Config{
 		Registry: w.registry, Signer: signer, Counter: w.counter, Records: w,
-		Delivery: told.delivery, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Delivery: told.delivery, Log: slog.New(slog.NewTextHandler(told.log, nil)),
+		MaxViewers: told.maxViewers, MaxEgressBps: told.maxBps,
 	})
 	return w
 }

@@ -104,6 +104,7 @@
 		paused: false,       // by the person
 		blocked: false,      // autoplay was refused
 		mediaFaults: 0,
+		full: false,         // the server has no room for one more viewer
 		loaded: [],          // [when, bits, seconds of media], for the bitrate
 
 		begin() {
@@ -124,6 +125,7 @@
 			const attempt = this.attempt = {};
 			try {
 				const r = await fetch(sourceURL(), { cache: 'no-store', signal: timeout(12000) });
+				this.full = r.status === 503 && (await r.clone().text()).startsWith('full');
 				if (!r.ok) throw new Error(r.status);
 				const uri = (await r.text()).split('\n').find((l) => l.trim() && !l.startsWith('#'));
 				if (attempt !== this.attempt || !this.on) return;
@@ -146,6 +148,7 @@
 			});
 			h.on(Hls.Events.ERROR, (_, d) => {
 				if (!d.fatal || h !== this.hls) return;
+				this.full = !!d.response && d.response.code === 503 && String(d.networkDetails && d.networkDetails.responseText).startsWith('full');
 				if (d.type === Hls.ErrorTypes.MEDIA_ERROR && this.mediaFaults++ < 2) h.recoverMediaError();
 				else this.failed();
 			});
@@ -154,7 +157,7 @@
 				if (d.stats.total && d.frag.sn !== 'initSegment') this.loaded.push([now(), d.stats.total * 8, seconds]);
 			});
 			const stretches = meter.stretches();
-			h.on(Hls.Events.MANIFEST_PARSED, (_, d) => meter.begin(d.levels[0].uri, stretches));
+			h.on(Hls.Events.MANIFEST_PARSED, (_, d) => { this.full = false; meter.begin(d.levels[0].uri, stretches); });
 			h.on(Hls.Events.LEVEL_UPDATED, (_, d) => stretches && stretches.update(d.details));
 			h.loadSource(sourceURL());
 			h.attachMedia(video);
@@ -172,7 +175,7 @@
 
 		failed() {
 			this.drop();
-			this.againAt = now() + this.wait;
+			this.againAt = now() + (this.full ? 8000 + 4000 * Math.random() : this.wait); // not all who wait at once
 			this.wait = Math.min(this.wait * 2, 8000);
 			tick();
 		},
@@ -319,6 +322,7 @@
 		if (player.blocked && news.state === 'live') return ['The broadcast is live', 'Your browser waits for you to start it.'];
 		// While the encoder is away the server holds the last picture, which plays.
 		if ((player.moving && news.state !== 'reconnecting') || (player.paused && player.on && news.state === 'live')) return null;
+		if (player.full && news.state === 'live') return ['No room for one more viewer', 'As many people are watching as this server may serve. It begins here by itself when there is room.'];
 		if (!news.reachable) return ['Connection lost', 'Trying again. The broadcast goes on here as soon as the server answers.'];
 		switch (news.state) {
 		case 'live':
