@@ -220,6 +220,7 @@ func (s *Stream) addHeld(length int64) {
 	at := h.date(h.at)
 	p := s.main.ring.add(h.cut(length), at)
 	p.SessionID, p.cues = s.SessionID(), s.cues.list()
+	s.main.putAway(p)
 	long := h.at - h.segStart
 	if long >= h.scale*int64(minSegment/time.Second) || long+h.part > h.scale*int64(s.main.ring.target/time.Second) {
 		s.main.complete()

@@ -12,8 +12,10 @@
 package hls
 
 import (
+	"log/slog"
 	"time"
 
+	"tally/internal/hls/archive"
 	"tally/internal/livestream"
 )
 
@@ -31,6 +33,10 @@ type Config struct {
 	MediaBase string
 	// RingBytes caps the media held per run, listed or not; 0: 64 MB.
 	RingBytes int64
+	// Archive is where segments are put to rest; nil: nowhere, and what
+	// OpenOptions says of that has no effect.
+	Archive *archive.Library
+	Log     *slog.Logger // nil: slog.Default
 }
 
 const (
@@ -47,6 +53,9 @@ func (c Config) withDefaults() Config {
 	if c.Window <= 0 {
 		c.Window = defaultWindow
 	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
 	if c.RingBytes <= 0 {
 		c.RingBytes = defaultRing
 	}
@@ -59,4 +68,8 @@ type OpenOptions struct {
 	SessionID    string
 	Run          livestream.Run
 	EndlistDelay time.Duration // how long the playlist outlives a clean end
+
+	LivestreamID string        // for who finds the segments at rest
+	DVRWindow    time.Duration // media time listed, on disk where memory has it no more; up to Config.Window: in memory alone
+	Keep         bool          // the session's segments stay
 }

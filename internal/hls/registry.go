@@ -120,6 +120,7 @@ func (r *Registry) Close() {
 			s.mu.Lock()
 			s.stop(&s.closing)
 			s.stop(&s.starving)
+			s.closeRecorder(false)
 			s.mu.Unlock()
 		}
 	}

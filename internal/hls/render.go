@@ -26,12 +26,13 @@ func (r *Rendition) publish(ended bool) {
 
 func (r *Rendition) snapshot(ended bool) *Snapshot {
 	ring := &r.ring
+	r.trimPast()
 	segs := ring.segs[:ring.visible()]
 	n := &Snapshot{
 		Ended: ended, Epoch: ring.hinted, PartTarget: r.partTarget, NextPart: ring.nextPart,
 		FirstMSN: ring.listFrom, LastMSN: ring.listFrom - 1,
 		inits: ring.inits, variant: r.variant(), muxed: len(r.tracks) > 1, next: make(chan struct{}),
-		shared: r.mediaPrefix,
+		shared: r.mediaPrefix, past: r.past.view(),
 	}
 	if len(segs) < len(ring.segs) {
 		next := ring.segs[len(segs)].parts[0]
@@ -54,9 +55,13 @@ func (r *Rendition) snapshot(ended bool) *Snapshot {
 			n.OpenParts = len(g.parts)
 		}
 	}
-	if from := ring.listIndex(); from < len(segs) && segs[from].done != nil {
+	switch from := ring.listIndex(); {
+	case from < len(segs) && segs[from].done != nil:
 		n.listed = true
 		r.render(n, segs[from:])
+	case r.atRest() && n.past.listed() > 0:
+		n.listed = true
+		r.render(n, nil)
 	}
 	return n
 }
@@ -73,24 +78,24 @@ func (r *Rendition) render(n *Snapshot, segs []*segment) {
 		HoldBack:       3 * target,
 		CanSkipUntil:   6 * target,
 		CanBlockReload: true,
-		MediaSequence:  n.FirstMSN,
-		// The first segment's own tag is still there to be counted.
-		DiscontinuitySequence: segs[0].disc,
-		Segments:              m.Segments[:0],
-		DateRanges:            m.DateRanges[:0],
-		EndList:               n.Ended,
+		Segments:       m.Segments[:0],
+		DateRanges:     m.DateRanges[:0],
+		EndList:        n.Ended,
 	}
-	if segs[0].discontinuity {
-		m.DiscontinuitySequence--
-	}
+	begins, edge := r.begins(n, segs), r.ring.edge
 	if !n.Ended {
 		m.PreloadHint = partURI(n.Epoch, n.NextPart)
 	}
 	if r == r.stream.main {
-		r.stream.cues.expire(segs[0].at)
+		r.stream.cues.expire(begins)
 	}
-	m.DateRanges = r.stream.cues.upTo(n.parts[len(n.parts)-1].cues, m.DateRanges)
-	edge := segs[len(segs)-1].end()
+	if len(n.parts) > 0 {
+		r.cued = n.parts[len(n.parts)-1].cues
+	}
+	m.DateRanges = r.stream.cues.upTo(r.cued, m.DateRanges)
+	if len(segs) > 0 {
+		edge = segs[len(segs)-1].end()
+	}
 	skip := 0
 	for _, g := range segs {
 		line := playlist.Segment{
@@ -111,6 +116,10 @@ func (r *Rendition) render(n *Snapshot, segs []*segment) {
 		m.Segments = append(m.Segments, line)
 	}
 	tag := r.stream.runID + "-" + number(n.Epoch) + "-" + number(r.version)
+	if n.past.listed() > 0 {
+		r.renderLong(n, tag, edge, skip)
+		return
+	}
 	r.text = m.AppendText(r.text[:0])
 	n.full = newText(bytes.Clone(r.text), tag)
 	n.delta = n.full

@@ -22,6 +22,8 @@ type Rendition struct {
 
 	// What follows is the writers', under Stream.mu.
 	ring       ring
+	past       past
+	resumed    bool          // the past is that of another process, and nothing follows it yet
 	partTarget time.Duration // 0 until chosen
 	cut        *cutter       // of the present domain; nil between domains
 	tracks     []media.Track // of the newest initialization section
@@ -30,6 +32,7 @@ type Rendition struct {
 	renderer   playlist.Media
 	text       []byte
 	version    int64
+	cued       int64 // serial of the newest cue that is listed
 }
 
 // Name is how URLs name the rendition: v0, v1 … for video tracks, a0, a1 … for
@@ -59,6 +62,8 @@ func newRendition(s *Stream, run livestream.Run, target time.Duration) *Renditio
 		markMSN:  run.MSNMark,
 		markDisc: run.DiscontinuityMark,
 	}
+	r.ring.leave = r.leave
+	r.remember(run)
 	r.window.current.Store(&Snapshot{
 		FirstMSN: r.ring.nextMSN, LastMSN: run.MSNMark, PartTarget: r.partTarget, next: make(chan struct{}),
 	})
@@ -120,8 +125,11 @@ func (r *Rendition) emit(c cut) error {
 	if r.partTarget == 0 {
 		r.partTarget = r.cut.partTarget
 	}
-	p := r.ring.add(c, s.domainFrom.Add(r.cut.duration(c.start)))
+	at := s.domainFrom.Add(r.cut.duration(c.start))
+	r.resume(at)
+	p := r.ring.add(c, at)
 	p.SessionID, p.cues = s.SessionID(), s.cues.list()
+	r.putAway(p)
 	r.still.see(&c, p)
 	if c.endsSegment {
 		r.complete()
@@ -145,5 +153,8 @@ func (r *Rendition) split() {
 // discontinuity, the date, and what it stands in for; its number may not be
 // durable yet (see ring.visible).
 func (r *Rendition) complete() {
+	if g := r.ring.open(); g != nil && g.rest != nil {
+		r.lane().End(g.rest)
+	}
 	r.ring.complete()
 }

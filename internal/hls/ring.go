@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"tally/internal/hls/archive"
 	"tally/internal/hls/cmaf"
 	"tally/internal/hls/playlist"
 	"tally/internal/livestream"
@@ -27,9 +28,10 @@ type segment struct {
 	start         time.Duration   // of listed media before it, since the run began
 	length        time.Duration
 	sizeBytes     int64
-	heldBytes     int64         // of memory: what parts share counts once
-	done          *Segment      // nil while open
-	left          time.Duration // the edge when it left the list; -1: it has not
+	heldBytes     int64          // of memory: what parts share counts once
+	done          *Segment       // nil while open
+	left          time.Duration  // the edge when it left the list; -1: it has not
+	rest          *archive.Entry // on its way to rest; nil: it is not put there
 }
 
 func (s *segment) end() time.Duration { return s.start + s.length }
@@ -57,7 +59,8 @@ type ring struct {
 	markDisc int64
 	peakBps  int64 // of any segment long enough to tell
 	allBytes int64
-	allTime  time.Duration // that allBytes are for: edge without gaps
+	allTime  time.Duration  // that allBytes are for: edge without gaps
+	leave    func(*segment) // is told what leaves the list
 }
 
 // open is the open segment, or nil.
@@ -219,8 +222,10 @@ func (r *ring) visible() int {
 func (r *ring) listIndex() int { return int(r.listFrom - (r.nextMSN - int64(len(r.segs)))) }
 
 func (r *ring) unlist() {
-	r.segs[r.listIndex()].left = r.edge
+	g := r.segs[r.listIndex()]
+	g.left = r.edge
 	r.listFrom++
+	r.leave(g)
 }
 
 // drop forgets the oldest segment, and the initialization sections that only

@@ -67,7 +67,7 @@ type Snapshot struct {
 	Ended    bool  // the playlist has ENDLIST
 	Epoch    int64 // in the name of the part that the playlist hints at
 	NextPart int64 // Counter of the part that the playlist hints at
-	FirstMSN int64 // of the first listed segment
+	FirstMSN int64 // of the first listed segment that is in memory; the past is before it
 	LastMSN  int64 // of the last listed complete segment; FirstMSN-1 when there is none
 	// OpenParts is how many parts of segment LastMSN+1 are listed.
 	OpenParts int
@@ -78,6 +78,7 @@ type Snapshot struct {
 	segments []*Segment // complete ones that can be fetched, numbers without holes
 	parts    []*Part    // that can be fetched, counters without holes
 	inits    []*Init    // numbers without holes
+	past     *pastView  // nil: nothing is listed that has left memory
 
 	full, delta *text  // delta is full where there is nothing to skip
 	shared      string // what stands before each URI in shared delivery
@@ -181,7 +182,7 @@ func (s *Snapshot) Playlist(delta, compressed bool) *Body {
 	if compressed {
 		return t.gzip()
 	}
-	return &t.raw
+	return t.plain()
 }
 
 // SharedPlaylist is Playlist for *shared* delivery: its media URIs name no
@@ -199,7 +200,20 @@ func (s *Snapshot) SharedPlaylist(delta, compressed bool) *Body {
 	if compressed {
 		return t.gzip()
 	}
-	return &t.raw
+	return t.plain()
+}
+
+// Past returns the segment of that name that is listed and has left memory, or
+// nil where there is none or it is a gap. It allocates nothing.
+func (s *Snapshot) Past(epoch, msn int64) *PastSegment {
+	v := s.past
+	if v == nil || msn < v.keepFrom || msn >= v.next {
+		return nil
+	}
+	if p := v.at(msn); p.Epoch == epoch && !p.Gap {
+		return p
+	}
+	return nil
 }
 
 // SessionID names the session that the newest media belongs to; "" where there
@@ -227,7 +241,8 @@ func (s *Snapshot) AppendMultivariant(dst []byte, mediaURI string) []byte {
 }
 
 // A text is one playlist, compressed once and only if anybody asks: most
-// snapshots of a stream that nobody watches never are.
+// snapshots of a stream that nobody watches never are. One of a long window is not
+// even put together before.
 type text struct {
 	raw  Body
 	once sync.Once
@@ -235,10 +250,34 @@ type text struct {
 
 	shareOnce sync.Once
 	shareable *text // the same for shared delivery
+
+	long     *long // raw is made of it; nil: it is there
+	prefix   string
+	longOnce sync.Once
 }
 
 func newText(data []byte, tag string) *text {
-	return &text{raw: Body{Data: data, Length: lengthOf(len(data)), ETag: []string{`"` + tag + `"`}}}
+	return &text{raw: Body{Data: data, Length: lengthOf(len(data)), ETag: etag(tag)}}
+}
+
+func newLongText(l *long, prefix, tag string) *text {
+	return &text{raw: Body{ETag: etag(tag)}, long: l, prefix: prefix}
+}
+
+func etag(tag string) []string { return []string{`"` + tag + `"`} }
+
+// tag is the ETag without its quotes.
+func (t *text) tag() string { return t.raw.ETag[0][1 : len(t.raw.ETag[0])-1] }
+
+// plain returns the text as it is.
+func (t *text) plain() *Body {
+	if t.long != nil {
+		t.longOnce.Do(func() {
+			t.raw.Data = t.long.raw(t.prefix)
+			t.raw.Length = lengthOf(len(t.raw.Data))
+		})
+	}
+	return &t.raw
 }
 
 // compressors are shared: one holds about 800 KB.
@@ -246,25 +285,38 @@ var compressors = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 
 func (t *text) gzip() *Body {
 	t.once.Do(func() {
-		var b bytes.Buffer
-		z := compressors.Get().(*gzip.Writer)
-		z.Reset(&b)
-		z.Write(t.raw.Data) // into memory: cannot fail
-		z.Close()
-		compressors.Put(z)
-		tag := t.raw.ETag[0]
-		t.zip = Body{Data: bytes.Clone(b.Bytes()), Length: lengthOf(b.Len()), ETag: []string{tag[:len(tag)-1] + `-gz"`}}
+		var data []byte
+		if t.long != nil {
+			data = t.long.gzip(t.prefix)
+		} else {
+			data = compress(t.raw.Data)
+		}
+		t.zip = Body{Data: data, Length: lengthOf(len(data)), ETag: etag(t.tag() + "-gz")}
 	})
 	return &t.zip
+}
+
+func compress(data []byte) []byte {
+	var b bytes.Buffer
+	z := compressors.Get().(*gzip.Writer)
+	z.Reset(&b)
+	z.Write(data) // into memory: cannot fail
+	z.Close()
+	compressors.Put(z)
+	return bytes.Clone(b.Bytes())
 }
 
 // shared returns the text with prefix before its URIs, the same at each call.
 func (t *text) shared(prefix string) *text {
 	t.shareOnce.Do(func() {
+		tag := t.tag() + "-s"
+		if t.long != nil {
+			t.shareable = newLongText(t.long, prefix, tag)
+			return
+		}
 		names := bytes.Count(t.raw.Data, []byte(".m")) // all end in .m4s or .mp4
 		data := make([]byte, 0, len(t.raw.Data)+names*len(prefix))
-		tag := t.raw.ETag[0]
-		t.shareable = newText(playlist.AppendPrefixed(data, t.raw.Data, prefix), tag[1:len(tag)-1]+"-s")
+		t.shareable = newText(playlist.AppendPrefixed(data, t.raw.Data, prefix), tag)
 	})
 	return t.shareable
 }

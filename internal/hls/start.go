@@ -52,7 +52,7 @@ func (s *Snapshot) start() *playlist.Start {
 		return &playlist.Start{Offset: later - edge}
 	case key < 0:
 		return nil
-	case keyMSN == s.FirstMSN:
+	case keyMSN == s.FirstMSN && s.past.listed() == 0:
 		// As long as this one is listed nothing leaves the list, while its end
 		// moves on.
 		return &playlist.Start{Offset: key}

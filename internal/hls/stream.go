@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tally/internal/hls/archive"
 	"tally/internal/hls/playlist"
 	"tally/internal/livestream"
 	"tally/internal/media"
@@ -21,7 +22,7 @@ type Stream struct {
 	session    atomic.Pointer[string]
 	progress   atomic.Pointer[livestream.Progress]
 	access     atomic.Value // see Access
-	main       *Rendition // the muxed one, or the lead's of several
+	main       *Rendition   // the muxed one, or the lead's of several
 
 	// mu serialises the writers: the publisher's goroutine, the session's
 	// actor, the timers. Viewers never take it.
@@ -43,7 +44,10 @@ type Stream struct {
 	starving   alarm         // looks whether media comes; paces the parts of held
 	arrived    time.Duration // when the newest frame that is in a domain came, since Registry.began
 	cues       cues
-	fault      error // why the publication cannot go on; nil while it can
+	dvr        time.Duration     // media time listed, on disk where memory has it no more; 0: in memory alone
+	recorder   *archive.Recorder // nil: nothing is put to rest
+	pasts      []archive.Past    // of before a restart, until the recorder knows
+	fault      error             // why the publication cannot go on; nil while it can
 }
 
 // Stage tells where the stream stands. While it waits, the playlist may list
@@ -66,6 +70,7 @@ func newStream(r *Registry, o OpenOptions) *Stream {
 		target = defaultTarget
 	}
 	s := &Stream{registry: r, playbackID: o.PlaybackID, runID: o.Run.ID, began: time.Now()}
+	s.recall(o, max(r.config.Window, 3*target))
 	s.main = newRendition(s, o.Run, target)
 	return s
 }
@@ -91,6 +96,7 @@ func (s *Stream) attach(o OpenOptions) *Packager {
 	s.cues.forget()
 	s.cues.endSplices()
 	s.sessionMSN = s.main.ring.nextMSN
+	s.record(o)
 	s.note()
 	s.setStage(livestream.StageWaiting)
 	return &Packager{s: s, generation: s.generation}
@@ -122,6 +128,9 @@ func (s *Stream) end(linger time.Duration) {
 	s.endHold()
 	s.stop(&s.starving)
 	s.gone = true
+	if s.recorder != nil {
+		s.recorder.End()
+	}
 	s.intake.reset()
 	s.setStage(livestream.StageEnded)
 	if linger <= 0 || !s.main.window.Current().listed {
@@ -136,10 +145,10 @@ func (s *Stream) finish() {
 	s.main.publish(true)
 	s.setStage(livestream.StageEnded)
 	if !s.main.window.Current().listed {
-		s.registry.remove(s)
+		s.forget()
 		return
 	}
-	s.set(&s.closing, s.main.ring.listFor, func() { s.registry.remove(s) })
+	s.set(&s.closing, s.main.ring.listFor, s.endWindow)
 }
 
 // An alarm is one timer of a stream, guarded by its mu.

@@ -144,6 +144,9 @@ func (l *Library) writeAbout(a About) error {
 	return nil
 }
 
+// Muxed is the rendition's name where sound and picture are muxed.
+const Muxed = "main"
+
 const runsDir = "runs"
 
 func runDir(run string) string { return runsDir + "/" + run }

@@ -54,8 +54,8 @@ func (r *Rendition) Bytes() (n int64) {
 // those who wait, not for those who come later.
 func (s *Segment) played() bool { return !s.Gap() && s.Stand == StandNone && s.Duration > 0 }
 
-// init returns an initialization section by its number.
-func (r *Rendition) init(n int64) *Init {
+// Init returns an initialization section by its number, or nil.
+func (r *Rendition) Init(n int64) *Init {
 	for i := range r.Inits {
 		if r.Inits[i].Number == n {
 			return &r.Inits[i]

@@ -29,7 +29,7 @@ func (r *Rendition) media(target int) *playlist.Media {
 		if !s.played() {
 			continue
 		}
-		in := r.init(s.Init)
+		in := r.Init(s.Init)
 		if in == nil {
 			continue
 		}

@@ -1,0 +1,321 @@
+package hls
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"tally/internal/blob"
+	"tally/internal/hls/archive"
+	"tally/internal/livestream"
+)
+
+// Open opens a segment that has left memory, of which SizeBytes are to be served.
+// archive.ErrNotFound when it is gone.
+func (r *Rendition) Open(p *PastSegment) (blob.Object, error) {
+	return r.stream.registry.config.Archive.Open(p.SessionID, r.laneName(), p.Epoch, p.MSN)
+}
+
+// OpenInit opens an initialization section that only segments on disk need.
+// archive.ErrNotFound when there is none.
+func (r *Rendition) OpenInit(epoch, n int64) (blob.Object, error) {
+	v := r.window.Current().past
+	if v == nil {
+		return nil, archive.ErrNotFound
+	}
+	uri := archive.InitName(epoch, n)
+	for msn := v.next - 1; msn >= v.keepFrom; msn-- {
+		if s := v.at(msn); s.mapURI == uri {
+			return r.stream.registry.config.Archive.OpenInit(s.SessionID, r.laneName(), epoch, n)
+		}
+	}
+	return nil, archive.ErrNotFound
+}
+
+// The methods below are the writers' side: the caller holds Stream.mu.
+
+// recall reads what the run has on disk from before the server was started anew.
+// span is what is listed from memory.
+func (s *Stream) recall(o OpenOptions, span time.Duration) {
+	library := s.registry.config.Archive
+	if library == nil || o.DVRWindow <= span || o.Run.MSNMark == 0 {
+		return
+	}
+	s.dvr = o.DVRWindow
+	past, err := library.Past(s.runID)
+	if err != nil {
+		s.registry.config.Log.Error("what was listed before the restart cannot be read", "run", s.runID, "err", err)
+		return
+	}
+	s.pasts = past
+}
+
+// record puts to rest what the session makes, where that is wanted.
+func (s *Stream) record(o OpenOptions) {
+	library := s.registry.config.Archive
+	if library == nil {
+		return
+	}
+	s.dvr = 0
+	if o.DVRWindow > s.main.window.span {
+		s.dvr = o.DVRWindow
+	}
+	for _, r := range s.all() {
+		r.past.listFor = s.dvr
+	}
+	on := s.dvr > 0 || o.Keep
+	if on && s.recorder == nil {
+		s.recorder = library.Record(s.runID)
+		s.recorder.Resume(s.pasts)
+		s.pasts = nil
+	}
+	switch {
+	case on:
+		s.recorder.Begin(archive.About{
+			SessionID: o.SessionID, PlaybackID: s.playbackID, LivestreamID: o.LivestreamID, Keep: o.Keep,
+			Target: int(s.main.ring.target / time.Second), Began: s.now().UTC(),
+		})
+	case s.recorder != nil:
+		s.recorder.End()
+	}
+}
+
+// endWindow ends the time in which the ended playlist can be fetched: at once
+// where memory is all there is, else after the rest of the DVR window, which needs
+// no memory.
+func (s *Stream) endWindow() {
+	if s.dvr == 0 {
+		s.forget()
+		return
+	}
+	s.putToRest()
+	s.set(&s.closing, s.dvr-s.main.ring.listFor, s.forget)
+}
+
+// all are the stream's renditions.
+func (s *Stream) all() []*Rendition { return []*Rendition{s.main} }
+
+// forget takes the stream out of the registry, and what of it is not kept off the
+// disk.
+func (s *Stream) forget() {
+	s.closeRecorder(true)
+	for _, r := range s.all() {
+		r.past = past{listFor: r.past.listFor}
+	}
+	s.registry.remove(s)
+}
+
+// closeRecorder ends the recording. With forget, what is not kept is deleted.
+func (s *Stream) closeRecorder(forget bool) {
+	if s.recorder != nil {
+		s.recorder.Close(forget)
+		s.recorder = nil
+	}
+}
+
+// laneName is the rendition's in names of files and of recordings.
+func (r *Rendition) laneName() string {
+	if r.name == "" {
+		return archive.Muxed
+	}
+	return r.name
+}
+
+func (r *Rendition) lane() *archive.Lane { return r.stream.recorder.Lane(r.laneName()) }
+
+// putAway hands over the ring's newest part.
+func (r *Rendition) putAway(p *Part) {
+	g := r.ring.segs[len(r.ring.segs)-1]
+	if r.stream.recorder == nil {
+		return
+	}
+	if p.Index == 0 {
+		// A held picture is for those who wait: a recording has none.
+		if g.stand != standNone && r.past.listFor == 0 {
+			return
+		}
+		g.rest = r.lane().Begin(r.head(g))
+	}
+	if g.rest != nil {
+		r.lane().Part(g.rest, archive.Part{Counter: p.Counter, Epoch: p.Epoch, Duration: p.Duration, Data: p.Data, Tail: p.Tail})
+	}
+}
+
+// head describes a segment that begins.
+func (r *Rendition) head(g *segment) archive.Head {
+	h := archive.Head{
+		MSN: g.msn, Epoch: g.epoch, At: g.at, Disc: g.disc, Discontinuity: g.discontinuity,
+		Init: archive.Init{Number: g.init.Number, Epoch: g.init.Epoch}, InitData: g.init.Data,
+	}
+	switch g.stand {
+	case standPicture, standSilence:
+		h.Stand = archive.StandHeld
+	case standGap:
+		h.Stand = archive.StandGap
+	}
+	v := r.variant()
+	h.Init.Codecs, h.Init.Width, h.Init.Height, h.Init.FrameRate = v.Codecs, v.Width, v.Height, v.FrameRate
+	h.Init.Language, h.Init.Name = r.tracks[0].Language, r.tracks[0].Name
+	return h
+}
+
+// leave takes a segment that memory's list loses: it stays listed where it is at
+// rest, and is a gap where it could not be put there.
+func (r *Rendition) leave(g *segment) {
+	if r.past.listFor == 0 || g.rest == nil {
+		return
+	}
+	stored := g.rest.Settle()
+	p := PastSegment{
+		SessionID: g.rest.SessionID(), Epoch: g.epoch, MSN: g.msn, Duration: g.length, SizeBytes: g.sizeBytes,
+		FirstPart: g.parts[0].Counter, Parts: make([]uint32, len(g.parts)), Held: g.stand != standNone,
+		Gap: g.stand == standGap || !stored,
+		at:  g.at, start: g.start, disc: g.disc, discontinuity: g.discontinuity, mapURI: g.mapURI,
+	}
+	for i, part := range g.parts {
+		p.Parts[i] = uint32(part.Duration / time.Microsecond)
+	}
+	r.past.add(p)
+}
+
+// trimPast lets the window move on.
+func (r *Rendition) trimPast() {
+	if r.past.next == r.past.keepFrom {
+		return
+	}
+	r.past.trim(r.ring.edge, r.ring.target)
+	if r.stream.recorder != nil {
+		r.lane().Release(r.past.keepFrom)
+	}
+}
+
+// atRest reports whether nothing is in memory any more that was listed.
+func (r *Rendition) atRest() bool { return len(r.ring.segs) == 0 }
+
+// putToRest lets go of all memory of a run that has ended: what is still listed is
+// on disk.
+func (s *Stream) putToRest() {
+	for _, r := range s.all() {
+		for r.ring.listIndex() < len(r.ring.segs) && r.ring.segs[r.ring.listIndex()].done != nil {
+			r.ring.unlist()
+		}
+		for len(r.ring.segs) > 0 {
+			r.ring.drop()
+		}
+		r.publish(true)
+	}
+}
+
+// begins sets the numbers at which the playlist begins, and returns its first date.
+func (r *Rendition) begins(n *Snapshot, segs []*segment) time.Time {
+	m := &r.renderer
+	var at time.Time
+	var tag bool
+	if n.past.listed() > 0 {
+		first := n.past.at(n.past.listFrom)
+		m.MediaSequence, m.LastMap = first.MSN, n.past.at(n.past.next-1).mapURI
+		m.DiscontinuitySequence, tag, at = first.disc, first.discontinuity, first.at
+	} else {
+		m.MediaSequence, m.LastMap = segs[0].msn, ""
+		m.DiscontinuitySequence, tag, at = segs[0].disc, segs[0].discontinuity, segs[0].at
+	}
+	if tag { // it is still there to be counted
+		m.DiscontinuitySequence--
+	}
+	return at
+}
+
+// renderLong makes the texts of a playlist that begins with what has left memory.
+// skip is how many of the segments in memory a delta update leaves out.
+func (r *Rendition) renderLong(n *Snapshot, tag string, edge time.Duration, skip int) {
+	m, v := &r.renderer, n.past
+	r.text = m.AppendText(r.text[:0])
+	var head [1 << 10]byte
+	at := len(m.AppendStart(head[:0]))
+	start := v.appendMap(slices.Clip(r.text[:at]), v.listFrom)
+	tail := bytes.Clone(r.text[at:])
+	n.full = newLongText(&long{past: v, start: bytes.Clone(start), tail: tail}, "", tag)
+	n.delta = n.full
+	from := v.next // where the delta update goes on
+	for from > v.listFrom && edge-v.at(from-1).end() < 6*r.ring.target {
+		from--
+	}
+	m.SkippedSegments = int(from-v.listFrom) + skip
+	switch {
+	case n.Ended || m.SkippedSegments == 0:
+	case from == v.next: // it begins in memory
+		m.LastMap, m.Segments = "", m.Segments[skip:]
+		r.text = m.AppendText(r.text[:0])
+		n.delta = newText(bytes.Clone(r.text), tag+"-d")
+	default:
+		r.text = v.appendFrom(m.AppendStart(r.text[:0]), from)
+		r.text = append(r.text, tail...)
+		n.delta = newText(bytes.Clone(r.text), tag+"-d")
+	}
+	clear(m.Segments)
+}
+
+// remember reads back what the run listed before the server was started anew, and
+// lets the numbers of what follows go on behind it.
+func (r *Rendition) remember(run livestream.Run) {
+	s := r.stream
+	r.past.listFor = s.dvr
+	i := slices.IndexFunc(s.pasts, func(p archive.Past) bool { return p.Name == r.laneName() })
+	if i < 0 || s.dvr == 0 {
+		return
+	}
+	var all []PastSegment
+	for _, of := range s.pasts[i].Sessions {
+		for j := range of.Segments {
+			if g := &of.Segments[j]; g.MSN <= run.MSNMark {
+				all = append(all, pastOf(of.SessionID, &of.Rendition, g))
+			}
+		}
+	}
+	first := len(all)
+	for length := time.Duration(0); first > 0 && length < s.dvr; first-- {
+		length += all[first-1].Duration
+	}
+	for _, g := range all[first:] {
+		if last := r.past.last(); last != nil {
+			tags := g.disc - last.disc
+			if g.discontinuity {
+				tags--
+			}
+			r.past.bridge(g.MSN, tags, g.at, r.ring.target)
+			g.start = r.past.last().end()
+		}
+		r.past.add(g)
+	}
+	if last := r.past.last(); last != nil {
+		r.ring.edge = last.end()
+		// Of the numbers between, at most each had a discontinuity.
+		r.ring.disc = last.disc + run.MSNMark - last.MSN
+		r.resumed = true
+	}
+}
+
+// resume lists what lies between the past of another process and the first part,
+// which begins at that time.
+func (r *Rendition) resume(at time.Time) {
+	if !r.resumed {
+		return
+	}
+	r.resumed = false
+	last := r.past.last()
+	r.past.bridge(r.ring.nextMSN, r.ring.disc-last.disc, at, r.ring.target)
+	r.ring.edge = r.past.last().end()
+}
+
+// pastOf is a segment as it was found.
+func pastOf(sessionID string, of *archive.Rendition, g *archive.Segment) PastSegment {
+	p := PastSegment{
+		SessionID: sessionID, Epoch: g.Epoch, MSN: g.MSN, Duration: g.Duration, SizeBytes: g.Size,
+		FirstPart: g.FirstPart, Parts: g.Parts, Held: g.Stand != archive.StandNone, Gap: g.Gap(),
+		at: g.At, disc: g.Disc, discontinuity: g.Discontinuity,
+	}
+	if in := of.Init(g.Init); in != nil {
+		p.mapURI = archive.InitName(in.Epoch, in.Number)
+	}
+	return p
+}
