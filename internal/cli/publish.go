@@ -14,6 +14,7 @@ import (
 
 	"tally/internal/rtmp"
 	"tally/internal/rtmp/flv"
+	"tally/internal/rtmp/mp4"
 	"tally/internal/rtmp/publisher"
 )
 
@@ -29,7 +30,8 @@ func BuiltInClip() (*flv.Clip, error) { return flv.Load(bytes.NewReader(clip)) }
 // PublishCmd is `tally publish`.
 type PublishCmd struct {
 	URL      string        `name:"url" required:"" placeholder:"URL" help:"Server and stream key: rtmp://HOST/live/KEY."`
-	File     string        `placeholder:"FILE" help:"An FLV file (unset: the built-in clip, looped)."`
+	File     []string      `placeholder:"FILE" sep:"none" help:"An FLV or MP4 file (unset: the built-in clip, looped). Several MP4 files become several tracks: a ladder, languages."`
+	Together bool          `help:"Send pictures of the same time in one message (Enhanced RTMP's many tracks)."`
 	Loop     bool          `help:"Start over at the end of the file, with timestamps going on."`
 	Duration time.Duration `placeholder:"TIME" help:"End after this long, for example 30s."`
 	JSON     bool          `name:"json" help:"Print what was sent as JSON at the end, and nothing before."`
@@ -37,12 +39,15 @@ type PublishCmd struct {
 
 // Help implements kong.HelpProvider.
 func (PublishCmd) Help() string {
-	return `Sends in real time and ends cleanly, on Ctrl-C too. Other files become FLV with
-ffmpeg -i FILE -c:v libx264 -g 60 -c:a aac clip.flv
+	return `Sends in real time and ends cleanly, on Ctrl-C too. MP4 files may have H.264, HEVC,
+AV1, VP9, AAC, Opus and FLAC, and several tracks of each kind, which go out as
+Enhanced RTMP with their languages. Other files become MP4 with
+ffmpeg -i FILE -c:v libx264 -g 60 -c:a aac clip.mp4
 
-Example:
+Examples:
 
-  tally publish --url rtmp://127.0.0.1/live/KEY --file clip.flv --loop`
+  tally publish --url rtmp://127.0.0.1/live/KEY --file clip.mp4 --loop
+  tally publish --url rtmp://127.0.0.1/live/KEY --file 1080p.mp4 --file 720p.mp4 --file french.m4a`
 }
 
 // Run implements the command.
@@ -90,39 +95,85 @@ func lagging(lag time.Duration) string {
 }
 
 // source opens what is to be sent; done lets go of it.
-func (c *PublishCmd) source() (publisher.Source, func(), error) {
-	if c.File == "" {
+func (c *PublishCmd) source() (source publisher.Source, done func(), err error) {
+	if len(c.File) == 0 {
 		built, err := BuiltInClip()
 		if err != nil {
 			return nil, nil, fmt.Errorf("built-in clip: %w", err)
 		}
 		return publisher.FromClip(built, true), func() {}, nil
 	}
-	f, err := os.Open(c.File)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--file: %w", err)
+	var open []*os.File
+	done = func() {
+		for _, f := range open {
+			f.Close()
+		}
 	}
+	files := publisher.Files{Loop: c.Loop, Together: c.Together}
+	for _, name := range c.File {
+		f, err := os.Open(name)
+		if err != nil {
+			done()
+			return nil, nil, fmt.Errorf("--file: %w", err)
+		}
+		open = append(open, f)
+		movie, err := openMP4(f)
+		if errors.Is(err, mp4.ErrNotMP4) && len(c.File) == 1 {
+			return c.flv(f)
+		}
+		if err != nil {
+			done()
+			return nil, nil, c.unusable(name, err)
+		}
+		files.Files = append(files.Files, movie)
+	}
+	if source, err = files.Source(); err != nil {
+		done()
+		return nil, nil, c.unusable(strings.Join(c.File, ", "), err)
+	}
+	return source, done, nil
+}
+
+// openMP4 reads the tables of a file.
+func openMP4(f *os.File) (*mp4.File, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, mp4.ErrNotMP4 // a pipe can be FLV
+	}
+	return mp4.Open(f, info.Size())
+}
+
+// flv is the source of a single file that is no MP4 file.
+func (c *PublishCmd) flv(f *os.File) (publisher.Source, func(), error) {
 	if !c.Loop {
 		source, err := publisher.FromReader(f)
 		if err != nil {
 			f.Close()
-			return nil, nil, notFLV(c.File, err)
+			return nil, nil, c.unusable(f.Name(), err)
 		}
 		return source, func() { f.Close() }, nil
 	}
 	defer f.Close()
 	loaded, err := flv.Load(f)
 	if err != nil {
-		return nil, nil, notFLV(c.File, err)
+		return nil, nil, c.unusable(f.Name(), err)
 	}
 	return publisher.FromClip(loaded, true), func() {}, nil
 }
 
-func notFLV(file string, err error) error {
+// unusable says what is wrong with a file, and how to make one that can be sent.
+func (c *PublishCmd) unusable(name string, err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		err = errors.New("it ends too early")
 	}
-	return fmt.Errorf("--file %s is no FLV file (%v): convert it with ffmpeg -i FILE -c:v libx264 -g 60 -c:a aac clip.flv", file, err)
+	kind := "is no FLV or MP4 file"
+	if len(c.File) > 1 {
+		kind = "is no MP4 file, as each of several must be"
+	}
+	return fmt.Errorf("--file %s %s that can be sent (%v): convert it with ffmpeg -i FILE -c:v libx264 -g 60 -c:a aac clip.mp4", name, kind, err)
 }
 
 // explainPublish turns a refusal or a failed connection into advice. The stream
