@@ -24,7 +24,6 @@ import (
 	"tally/internal/livestream"
 	"tally/internal/netguard"
 	"tally/internal/playback"
-	"tally/internal/playtoken"
 	"tally/internal/store/sqlite"
 	"tally/internal/usage"
 	"tally/internal/viewer"
@@ -51,8 +50,7 @@ type server struct {
 	manager  *ingest.Manager
 	rtmp     *rtmpserver.Server
 	playback *playback.Handler
-	jwks     netguard.Guard // of calls for the keys of playback tokens
-	tokens   *playtoken.Keyring
+	tokens   playbackKeys
 	webhooks *webhook.Engine
 	handler  http.Handler
 	health   *health
@@ -112,15 +110,12 @@ func (s *server) wire(ctx context.Context, out io.Writer) error {
 	s.counter = usage.New(usage.Config{})
 	s.manager = ingest.New(ingest.Config{Store: s.store, Open: s.openOutput, Usage: s.counter, Log: s.log})
 	s.rtmp = rtmpserver.New(rtmpserver.Config{Publish: rtmpserver.By(s.manager.Publish), Log: s.log})
-	jwks, err := s.flags.jwksAllow()
-	if err != nil {
+	if s.tokens, err = s.newPlaybackKeys(); err != nil {
 		return err
 	}
-	s.jwks = netguard.Guard{Allow: jwks, Flag: "--jwks-allow"}
-	s.tokens = &playtoken.Keyring{Store: s.store, Client: netguard.Client(s.jwks.Transport(), playtoken.FetchTimeout), Log: s.log}
 	s.playback = playback.New(playback.Config{
 		Registry: s.registry, Signer: signer, Counter: s.counter, Records: s.store,
-		Access: s.store, Tokens: s.tokens, PublicURL: s.flags.PublicURL,
+		Access: s.store, Tokens: s.tokens.Keyring, PublicURL: s.flags.PublicURL,
 		Delivery: s.flags.delivery(), Log: s.log,
 		MaxViewers: s.flags.MaxViewers, MaxEgressBps: int64(s.flags.MaxEgress),
 	})
@@ -168,7 +163,7 @@ func (s *server) routes() (http.Handler, error) {
 		return nil, err
 	}
 	config := api.Config{
-		Store: s.store, Auth: s.auth, Control: s.manager, Webhooks: s.webhooks,
+		Store: s.store, Auth: s.auth, Control: s.manager, Webhooks: s.webhooks, PlaybackKeys: s.tokens,
 		PublicURL: s.flags.PublicURL, IngestURL: s.flags.IngestURL,
 		RTMPPort:       port(s.ports.rtmp),
 		TrustedProxies: proxies,

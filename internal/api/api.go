@@ -63,6 +63,11 @@ type Store interface {
 	Notices(ctx context.Context, s livestream.Scope, after int64, limit int) ([]livestream.Notice, bool, error)
 	Deliveries(ctx context.Context, s livestream.Scope, webhookID string, p livestream.Page) ([]livestream.Delivery, int, error)
 	Replay(ctx context.Context, s livestream.Scope, webhookID string, after int64, limit int) (livestream.Replay, error)
+	CreatePlaybackKey(ctx context.Context, k livestream.PlaybackKey) error
+	PlaybackKeys(ctx context.Context, s livestream.Scope) ([]livestream.PlaybackKey, error)
+	DeletePlaybackKey(ctx context.Context, s livestream.Scope, id string) (livestream.PlaybackKey, error)
+	Revoke(ctx context.Context, r livestream.Revocation) error
+	Revocations(ctx context.Context, livestreamID string, now time.Time) ([]livestream.Revocation, error)
 	Created(ctx context.Context, request [32]byte, retry int, since time.Time) (id string, err error)
 }
 
@@ -97,6 +102,9 @@ type Config struct {
 	Auth     *auth.Authenticator
 	Control  Control
 	Webhooks Webhooks
+	// PlaybackKeys fetches the keys of playback tokens; nil: a key with jwks_url
+	// cannot be made.
+	PlaybackKeys PlaybackKeys
 
 	// PublicURL is what playback_url begins with, such as
 	// "https://live.example.org". Empty: scheme and host of each request.

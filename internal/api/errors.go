@@ -47,6 +47,9 @@ var statuses = []struct {
 	{livestream.ErrTooMany, http.StatusBadRequest},
 	{livestream.ErrOpen, http.StatusBadRequest},
 	{livestream.ErrLastToken, http.StatusBadRequest},
+	{livestream.ErrManyPlaybackKeys, http.StatusBadRequest},
+	{livestream.ErrManyRevocations, http.StatusBadRequest},
+	{livestream.ErrNotPrivate, http.StatusBadRequest},
 	{livestream.ErrStopping, http.StatusServiceUnavailable},
 	{context.Canceled, http.StatusServiceUnavailable}, // the client left, or we stop
 	{context.DeadlineExceeded, http.StatusServiceUnavailable},

@@ -110,6 +110,19 @@ const policySetting = "publisher_policy"
 // keepSetting is a flag.
 const keepSetting = "keep"
 
+// Who may watch, and from which pages.
+const (
+	playbackSetting = "playback_policy"
+	originsSetting  = "allowed_origins"
+)
+
+func playbackPolicies() (words []string) {
+	for _, p := range livestream.PlaybackPolicies {
+		words = append(words, string(p))
+	}
+	return words
+}
+
 func policies() (words []string) {
 	for _, p := range livestream.Policies {
 		words = append(words, string(p))
@@ -140,6 +153,16 @@ func changeOf(body input.Object, known ...string) (c livestream.Change, ours inp
 			if word, ok := ours.Choice(name, policies()...); ok {
 				p := livestream.Policy(word)
 				c.Publisher = &p
+			}
+		case name == playbackSetting:
+			if word, ok := ours.Choice(name, playbackPolicies()...); ok {
+				p := livestream.PlaybackPolicy(word)
+				c.Playback = &p
+			}
+		case name == originsSetting:
+			if list, ok := ours.Origins(name, livestream.MaxAllowedOrigins); ok {
+				origins := livestream.JoinOrigins(list)
+				c.AllowedOrigins = &origins
 			}
 		case name == keepSetting:
 			keep := ours.Flag(name, false)

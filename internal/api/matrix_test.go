@@ -177,6 +177,7 @@ func (m *matrix) furnish(home string) objects {
 		"session_id":    m.record(l.ID).Session.ID,
 		"meeting_id":    made(kit+"/meetings", `{"title":"of `+home+`"}`),
 		"token_id":      made("/accounts/"+account+"/tally/tokens", `{"name":"one more","scopes":["Realtime"]}`),
+		"key_id":        made(kit+"/playback-keys", `{"name":"of `+home+`","algorithm":"HS256"}`),
 	}
 	made(kit+"/meetings/"+o["meeting_id"]+"/livestreams", "")
 	if slices.Contains(api.Routes(), "POST /accounts/{account_id}/realtime/kit/{app_id}/webhooks") {
@@ -221,8 +222,8 @@ func TestTableOfRoutes(t *testing.T) {
 			t.Errorf("%s: only the list of apps shows a part to a token that is limited to apps", name)
 		case !strings.HasPrefix(row.Path, "/accounts/{account_id}/"):
 			t.Errorf("%s asks for a permission in no account", name)
-		case strings.Contains(row.Path, "/tally/tokens") != (row.Need == auth.Admin):
-			t.Errorf("%s: tokens, and nothing else, are for Admin", name)
+		case (strings.Contains(row.Path, "/tally/tokens") || strings.Contains(row.Path, "/playback-keys")) != (row.Need == auth.Admin):
+			t.Errorf("%s: tokens and playback keys, and nothing else, are for Admin", name)
 		}
 	}
 }

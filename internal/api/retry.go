@@ -33,6 +33,7 @@ var creations = map[string]creation{
 	appPath + "/meetings":                          {livestream.CreatesMeeting, createdMeetingAgain},
 	appPath + "/meetings/{meeting_id}/livestreams": {livestream.CreatesSession, startedAgain},
 	appPath + "/webhooks":                          {livestream.CreatesWebhook, createdWebhookAgain},
+	playbackKeysPath:                               {livestream.CreatesPlaybackKey, createdPlaybackKeyAgain},
 	kitPath + "/apps":                              {livestream.CreatesApp, createdAppAgain},
 }
 

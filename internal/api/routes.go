@@ -81,6 +81,13 @@ var routes = []route{
 	{"GET", appPath + "/events", auth.Read, listEvents},
 	{"GET", "/.well-known/webhooks.json", public, getPublicKey},
 
+	{"POST", playbackKeysPath, auth.Admin, createPlaybackKey}, // ours, as all below
+	{"GET", playbackKeysPath, auth.Admin, listPlaybackKeys},
+	{"DELETE", playbackKeysPath + "/{key_id}", auth.Admin, deletePlaybackKey},
+	{"POST", appPath + "/livestreams/{livestream_id}/playback-tokens", auth.Write, createPlaybackToken},
+	{"POST", revocationsPath, auth.Write, revokePlayback},
+	{"GET", revocationsPath, auth.Read, listRevocations},
+
 	{"GET", tokensPath, auth.Admin, listTokens}, // ours
 	{"POST", tokensPath, auth.Admin, createToken},
 	{"GET", tokensPath + "/{token_id}", auth.Admin, getToken},

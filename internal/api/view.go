@@ -110,7 +110,9 @@ type settingsObject struct {
 	DVRWindow       int64 `json:"dvr_window_seconds"`
 	Keep            bool  `json:"keep"`
 
-	PublisherPolicy livestream.Policy `json:"publisher_policy"`
+	PublisherPolicy livestream.Policy         `json:"publisher_policy"`
+	PlaybackPolicy  livestream.PlaybackPolicy `json:"playback_policy"`
+	AllowedOrigins  []string                  `json:"allowed_origins"` // empty: any
 }
 
 func (v view) livestreamTally(l *livestream.Livestream) *livestreamTally {
@@ -126,6 +128,8 @@ func (v view) livestreamTally(l *livestream.Livestream) *livestreamTally {
 			DVRWindow:       seconds(l.Settings.DVRWindow),
 			Keep:            l.Settings.Keep,
 			PublisherPolicy: cmp.Or(l.Settings.Publisher, livestream.ReplaceIfStale),
+			PlaybackPolicy:  cmp.Or(l.Settings.Playback, livestream.PlaybackPublic),
+			AllowedOrigins:  append([]string{}, l.Settings.Origins()...),
 		},
 		Epoch:       l.Epoch,
 		RefuseUntil: stamp(l.RefuseUntil),

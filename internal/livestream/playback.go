@@ -50,9 +50,10 @@ const (
 	MaxRevocations = 1000
 )
 
-// Answers of a PlaybackStore that has no room for one more.
+// What private playback refuses.
 var (
 	ErrManyPlaybackKeys = errors.New("the app has 20 playback keys, as many as it may have: delete one first")
+	ErrNotPrivate       = errors.New("playback of the livestream is public")
 	ErrManyRevocations  = errors.New("1000 revocations of this livestream are in force: revoke all of it, which stands for each of them")
 )
 

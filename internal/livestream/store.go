@@ -250,6 +250,7 @@ const (
 	CreatesApp
 	CreatesWebhook
 	CreatesSession // by Advance with a Start
+	CreatesPlaybackKey
 )
 
 type creationKey struct{}

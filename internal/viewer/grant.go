@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"hash"
 	"strconv"
 	"strings"
@@ -110,6 +111,22 @@ func ParseRandom(text string) (uint64, bool) {
 	}
 	n, err := strconv.ParseUint(text, 16, 64)
 	return n, err == nil
+}
+
+// ReadRandom returns what [ID.RandomHex] gives for a viewer id in any form: as it
+// stands in URLs, or as those digits. Nothing is verified.
+func ReadRandom(text string) (string, bool) {
+	if _, ok := ParseRandom(text); ok {
+		return text, true
+	}
+	if !Valid(text) {
+		return "", false
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return "", false
+	}
+	return hex.EncodeToString(raw[:randomSize]), true
 }
 
 // derive makes a key for one use of a secret.

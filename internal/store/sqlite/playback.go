@@ -31,7 +31,10 @@ func (s *Store) CreatePlaybackKey(ctx context.Context, k livestream.PlaybackKey)
 		_, err := t.exec(`INSERT INTO playback_keys (`+playbackKeyColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			k.ID, k.AccountID, k.AppID, orNull(k.KID, k.KID != ""), k.Name, k.Algorithm, k.Secret.Reveal(), k.Public, k.URL,
 			k.Managed, ms(k.CreatedAt))
-		return err
+		if err != nil {
+			return err
+		}
+		return t.noteCreation(ctx, livestream.CreatesPlaybackKey, k.ID)
 	})
 	return s.refusedOr("create playback key", err)
 }
