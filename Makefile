@@ -4,7 +4,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: run build test quick deps lint race conformance browser vuln bench walks crash fleet model fuzz fuzz-api matrix
+.PHONY: run build test quick deps lint race conformance browser vuln bench walks crash fleet model fuzz fuzz-api matrix players
 
 run: build
 	./bin/tally demo
@@ -82,6 +82,11 @@ model:
 # minute of each and three real ones. About ten minutes.
 matrix:
 	go test -count=1 -v -timeout 60m ./conformance/matrix -long
+
+# ffmpeg, mpv, GStreamer and VLC over all kinds of broadcasts and codecs; `make
+# conformance` has two short ones. About four minutes.
+players:
+	go test -count=1 -v -timeout 20m ./conformance/players -long
 
 # Each fuzz target for a few seconds: a check that they still run, not a search.
 fuzz:

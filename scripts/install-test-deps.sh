@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests need and is not there yet: ffmpeg and ffprobe (real
-# media), chromium (a real player), gcc (go test -race), node and npm with the
+# media), chromium, mpv, GStreamer and VLC (real players), gcc (go test -race), node and npm with the
 # packages of the lock files (the official client for Node, browser control),
 # varnish (a real cache). On Debian and Ubuntu with root or sudo it does so itself; elsewhere it prints the one command
 # and ends with 1. What counts is whether each program is there in the end, not
@@ -10,6 +10,8 @@ cd "$(dirname "$0")/.."
 
 have() { command -v "$1" >/dev/null 2>&1; }
 have_chromium() { have chromium || have chromium-browser || have google-chrome; }
+have_gst() { have gst-launch-1.0 && gst-inspect-1.0 hlsdemux2 >/dev/null 2>&1 && gst-inspect-1.0 avdec_h264 >/dev/null 2>&1; }
+have_vlc() { have cvlc && ls /usr/lib/*/vlc/plugins/video_output/libyuv_plugin.so >/dev/null 2>&1; }
 have_gcc() { have gcc && echo 'int main(void){return 0;}' | gcc -x c -o /dev/null - 2>/dev/null; }
 
 have_varnish() { have varnishd || [ -x /usr/sbin/varnishd ]; }
@@ -33,6 +35,9 @@ install() {
 missing() {
 	have ffmpeg && have ffprobe || printf ' ffmpeg'
 	have_chromium || printf ' chromium'
+	have mpv || printf ' mpv'
+	have_gst || printf ' gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav'
+	have_vlc || printf ' vlc-bin vlc-plugin-base vlc-plugin-video-output'
 	have_gcc || printf ' gcc libc6-dev'
 	have node || printf ' nodejs'
 	have npm || printf ' npm'

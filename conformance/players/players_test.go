@@ -1,0 +1,367 @@
+// Package players has programs from Debian play broadcasts of the built binary:
+// ffmpeg, mpv, GStreamer and VLC, as plain HLS, for their versions know no
+// other. Chromium's players are those of internal/web/e2e.
+//
+// What they decode is judged frame by frame: the brightness of each picture is
+// its number, so that what is missing, repeated or out of order shows whatever a
+// program says and however it exits. `make players` plays the other kinds of
+// broadcast too.
+package players
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tally/internal/servertest"
+)
+
+var long = flag.Bool("long", false, "all kinds of broadcast, and longer ones")
+
+func TestMain(m *testing.M) { servertest.Main(m) }
+
+const (
+	fps           = 30
+	width, height = 128, 72
+	luma          = width * height
+	frameBytes    = luma * 3 / 2
+	numbers       = 100 // a picture's number is told modulo this
+)
+
+// A program plays a URL into a file of raw pictures, I420, and ends when the
+// broadcast has ended.
+type program struct {
+	name string
+	args func(url, file string) []string
+	// loose is how many pictures it may leave out or show twice: one that keeps
+	// to a clock does when the machine is busy.
+	loose int
+	// reopens: a discontinuity ends it, and somebody opens the URL anew. VLC 3
+	// asks for the initialization section once, and has no demuxer behind one.
+	reopens bool
+	// fault is what a program says that a fault of its own has ended: it is opened
+	// anew. GStreamer 1.22 does so now and then behind a playlist's first segment.
+	fault string
+}
+
+var programs = []program{
+	{"ffmpeg", func(url, file string) []string {
+		return []string{"ffmpeg", "-nostdin", "-v", "error", "-i", url, "-an", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-fps_mode", "passthrough", "-y", file}
+	}, 0, false, ""},
+	{"mpv", func(url, file string) []string {
+		return []string{"mpv", "--no-config", "--really-quiet", "--no-audio", "--ovc=rawvideo", "--of=rawvideo", "--vf=format=yuv420p", "--o=" + file, url}
+	}, 0, false, ""},
+	{"gstreamer", func(url, file string) []string {
+		return []string{"gst-launch-1.0", "-q", "playbin3", "uri=" + url, "audio-sink=fakesink",
+			"video-sink=videoconvert ! videoscale ! video/x-raw,format=I420 ! filesink location=" + file}
+	}, 0, false, "assertion failed: (current_stream_time >= 0)"},
+	{"vlc", func(url, file string) []string {
+		args := []string{"cvlc", "-q", "-I", "dummy", "--no-audio", "--no-drop-late-frames", "--no-skip-frames", "--vout", "yuv", "--yuv-file=" + file, "--play-and-exit", url}
+		if os.Getuid() == 0 { // which it refuses to run as
+			args = append([]string{"setpriv", "--reuid=nobody", "--clear-groups"}, args...)
+		}
+		return args
+	}, 60, true, ""},
+}
+
+// A part of a broadcast is one run of the encoder.
+type part struct {
+	seconds int
+	more    string        // of ffmpeg's options
+	kill    bool          // -9 at the end
+	away    time.Duration // until the next
+}
+
+type broadcast struct {
+	name  string
+	short bool // in the commit run too
+	parts []part
+	join  time.Duration // after the first player, when others join
+}
+
+var broadcasts = []broadcast{
+	{name: "killed and back", short: true, join: 4 * time.Second,
+		parts: []part{{seconds: 6, more: "-g 30", kill: true, away: 2 * time.Second}, {seconds: 7, more: "-g 30"}}},
+	{name: "one encoder", short: true, join: 5 * time.Second, parts: []part{{seconds: 11, more: "-g 30"}}},
+	{name: "B-frames, GOP 2 s", join: 9 * time.Second, parts: []part{{seconds: 30, more: "-g 60 -preset veryfast -bf 3 -tune psnr"}}},
+	{name: "GOP 4 s", join: 10 * time.Second, parts: []part{{seconds: 40, more: "-g 120"}}},
+	{name: "GOP 0.5 s, away for 20 s, twice", join: 10 * time.Second, parts: []part{
+		{seconds: 15, more: "-g 15", kill: true, away: 20 * time.Second}, {seconds: 10, more: "-g 15", kill: true, away: 5 * time.Second}, {seconds: 20, more: "-g 15"}}},
+	{name: "a minute", join: 30 * time.Second, parts: []part{{seconds: 60, more: "-g 30"}}},
+}
+
+// Each program plays from the start to the end, and joins in the middle and
+// plays to the end, through a reconnect of the encoder.
+func TestPlayers(t *testing.T) {
+	var all sync.WaitGroup
+	slots := make(chan struct{}, 2)
+	for _, b := range broadcasts {
+		if b.short || *long {
+			all.Go(func() {
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				t.Run(b.name, func(t *testing.T) { b.play(t) })
+			})
+		}
+	}
+	all.Wait()
+}
+
+func (b *broadcast) play(t *testing.T) {
+	s := servertest.Start(t).Create(t, map[string]any{"endlist_delay_seconds": 0})
+	var plays sync.WaitGroup
+	watch := func(when string, missed time.Duration) {
+		for _, p := range programs {
+			plays.Go(func() { p.watch(t, b, when, missed, s) })
+		}
+	}
+	for i, p := range b.parts {
+		cmd, at := p.start(t, s), time.Now()
+		if i == 0 {
+			s.AwaitState("live", 30*time.Second)
+			began := time.Now()
+			watch("from the start", 0)
+			time.Sleep(b.join - time.Since(began))
+			watch("in the middle", b.join)
+		}
+		if p.kill {
+			time.Sleep(time.Duration(p.seconds)*time.Second - time.Since(at)) // that is how long it is on air
+			cmd.Process.Kill()
+		}
+		cmd.Wait()
+		time.Sleep(p.away) // that is how long it is away
+	}
+	plays.Wait()
+}
+
+// start has ffmpeg publish pictures whose brightness is their number, and a tone.
+func (p *part) start(t *testing.T, s *servertest.Broadcast) *exec.Cmd {
+	t.Helper()
+	seconds := p.seconds
+	if p.kill {
+		seconds = 300
+	}
+	args := append([]string{"-nostdin", "-v", "error", "-re",
+		"-f", "lavfi", "-i", fmt.Sprintf("nullsrc=s=%dx%d:r=%d,geq=lum='20+2*mod(N,%d)':cb=128:cr=128", width, height, fps, numbers),
+		"-re", "-f", "lavfi", "-i", "sine=440:sample_rate=48000",
+		"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-qp", "4", "-pix_fmt", "yuv420p", "-sc_threshold", "0",
+		"-c:a", "aac", "-t", fmt.Sprint(seconds)}, strings.Fields(p.more)...)
+	cmd := exec.Command("ffmpeg", append(args, "-f", "flv", s.IngestURL())...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() && said.Len() > 0 {
+			t.Logf("the encoder: %s", &said)
+		}
+	})
+	return cmd
+}
+
+// watch plays and judges. missed is how late after the start it joins.
+func (p *program) watch(t *testing.T, b *broadcast, when string, missed time.Duration, s *servertest.Broadcast) {
+	dir, err := os.MkdirTemp("", "tally-player-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = os.Chmod(dir, 0o777) // VLC runs as somebody else
+	}
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	var all, again []stretch // of the first run, and of those behind it
+	var said string
+	reopened := false
+	for run, over := 0, false; !over; run++ {
+		file := filepath.Join(dir, fmt.Sprintf("%d.yuv", run))
+		began := time.Now()
+		said, err = p.run(p.args(s.PlaybackURL, file), b.length()+time.Minute)
+		raw, _ := os.ReadFile(file) // none is no picture
+		got := stretches(raw)
+		t.Logf("%s %s: %d pictures in %v (%v): %v", p.name, when, len(raw)/frameBytes, time.Since(began).Round(100*time.Millisecond), err, got)
+		if run == 0 {
+			all = got
+		} else {
+			again = append(again, got...)
+		}
+		over = run == 10 || s.State() == "ended"
+		switch {
+		case p.reopens && len(b.parts) > 1:
+			reopened = true
+		case err != nil && strings.Contains(said, p.fault) && p.fault != "":
+			reopened = true
+		default:
+			over = true
+		}
+	}
+	problem := ""
+	if reopened {
+		problem = b.judgeTwice(append(all, again...), again, missed)
+	} else {
+		problem = b.judge(all, missed, p.loose)
+	}
+	if problem != "" {
+		t.Errorf("%s %s: %s\n%.1500s", p.name, when, problem, said)
+	}
+}
+
+// run runs a program to its end, and returns what it said.
+func (p *program) run(args []string, limit time.Duration) (said string, err error) {
+	ctx, stop := context.WithTimeout(context.Background(), limit)
+	defer stop()
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "HOME=/nonexistent", "XDG_RUNTIME_DIR=/nonexistent")
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("it still played after %v", limit)
+	}
+	return string(out), err
+}
+
+// length is how long the broadcast lasts, with what lies between its parts.
+func (b *broadcast) length() (d time.Duration) {
+	for _, p := range b.parts {
+		d += time.Duration(p.seconds)*time.Second + p.away
+	}
+	return d
+}
+
+// A stretch is a run of pictures in the order of their numbers.
+type stretch struct {
+	first, last int // numbers
+	pictures    int // that the numbers make
+	irregular   int // of them left out, or shown more than once
+}
+
+func (s stretch) String() string {
+	return fmt.Sprintf("%d..%d (%d, %d irregular)", s.first, s.last, s.pictures, s.irregular)
+}
+
+// maxLeap is how many pictures a stretch may leave out at once.
+const maxLeap = 20
+
+// stretches reads the numbers of raw pictures.
+func stretches(raw []byte) (all []stretch) {
+	for at := 0; at+frameBytes <= len(raw); at += frameBytes {
+		n := numberOf(raw[at : at+luma])
+		if len(all) == 0 {
+			all = append(all, stretch{n, n, 1, 0})
+			continue
+		}
+		s := &all[len(all)-1]
+		switch step := ((n-s.last)%numbers + numbers) % numbers; {
+		case step == 0:
+			s.irregular++
+		case step <= maxLeap:
+			s.pictures += step
+			s.irregular += step - 1
+			s.last = n
+		default:
+			all = append(all, stretch{n, n, 1, 0})
+		}
+	}
+	return all
+}
+
+// numberOf reads a picture's brightness in its middle.
+func numberOf(y []byte) int {
+	sum := 0
+	for x := width/2 - 8; x < width/2+8; x++ {
+		sum += int(y[height/2*width+x])
+	}
+	return (sum/16 - 20 + 1) / 2
+}
+
+// judgeTwice is judge for who was ended by a reconnect and opened again: it shows
+// the first encoder, and then the last.
+func (b *broadcast) judgeTwice(first, again []stretch, missed time.Duration) string {
+	least := int((time.Duration(b.parts[0].seconds)*time.Second-missed).Seconds()*fps) / 4
+	if got := longest(first); got < least {
+		return fmt.Sprintf("the first encoder's longest stretch has %d pictures, want %d", got, least)
+	}
+	if got, least := longest(again), b.parts[len(b.parts)-1].seconds*fps/5; got < least {
+		return fmt.Sprintf("opened again, the longest stretch has %d pictures, want %d", got, least)
+	}
+	return ""
+}
+
+// longest is how many pictures the longest stretch has.
+func longest(all []stretch) (n int) {
+	for _, s := range all {
+		n = max(n, s.pictures)
+	}
+	return n
+}
+
+// judge says what is wrong with what was decoded; "": nothing.
+func (b *broadcast) judge(all []stretch, missed time.Duration, loose int) string {
+	last := b.parts[len(b.parts)-1]
+	want := last.seconds * fps
+	if len(b.parts) == 1 { // who joins takes three target durations and less
+		want -= int((missed + 2*time.Second).Seconds() * fps)
+	}
+	if len(all) == 0 {
+		return "no picture"
+	}
+	end := all[len(all)-1]
+	if end.last != (last.seconds*fps-1)%numbers && loose == 0 {
+		return fmt.Sprintf("the last picture is %d, want %d", end.last, (last.seconds*fps-1)%numbers)
+	}
+	// A held picture may have the number before, and then it is in the stretch.
+	held := 0
+	for _, p := range b.parts[:len(b.parts)-1] {
+		held += int(p.away.Seconds()*4) + 16
+	}
+	if end.pictures < want-loose || end.irregular > loose+held {
+		return fmt.Sprintf("the last stretch is %v, want %d pictures", end, want)
+	}
+	if len(b.parts) == 1 || missed > 0 {
+		return ""
+	}
+	if got, least := longest(all[:len(all)-1]), b.parts[0].seconds*fps/2; got < least {
+		return fmt.Sprintf("the first encoder's longest stretch has %d pictures, want %d", got, least)
+	}
+	return ""
+}
+
+// The judge sees what is missing.
+func TestJudge(t *testing.T) {
+	b := &broadcast{parts: []part{{seconds: 10}}}
+	film := func(numbers ...int) (raw []byte) {
+		for _, n := range numbers {
+			raw = append(raw, bytes.Repeat([]byte{byte(20 + 2*n)}, luma)...)
+			raw = append(raw, make([]byte, frameBytes-luma)...)
+		}
+		return raw
+	}
+	var whole, hole, early []int
+	for n := range 300 {
+		whole = append(whole, n%numbers)
+		if n < 250 || n > 255 {
+			hole = append(hole, n%numbers)
+		}
+		if n < 290 {
+			early = append(early, n%numbers)
+		}
+	}
+	for name, c := range map[string]struct {
+		numbers []int
+		good    bool
+	}{"whole": {whole, true}, "five left out": {hole, false}, "ended early": {early, false}, "nothing": {nil, false}, "twice": {append(whole[:150:150], whole[149:]...), false}} {
+		if problem := b.judge(stretches(film(c.numbers...)), 0, 0); (problem == "") != c.good {
+			t.Errorf("%s: %q", name, problem)
+		}
+	}
+}
