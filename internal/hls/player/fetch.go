@@ -45,14 +45,18 @@ type reading struct {
 
 func newFetcher(o Options) fetcher {
 	if o.Lean {
-		if u, err := url.Parse(o.URL); err == nil && u.Scheme == "http" {
+		switch u, err := url.Parse(o.URL); {
+		case err == nil && u.Scheme == "http":
 			return &leanFetcher{userAgent: o.UserAgent}
+		case err == nil && u.Scheme == "https":
+			return &leanH2Fetcher{userAgent: o.UserAgent, tls: o.TLS}
 		}
 	}
 	f := &httpFetcher{client: o.Client, userAgent: o.UserAgent}
 	if f.client == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.DisableCompression = o.Lean
+		t.TLSClientConfig = o.TLS.Clone()
 		f.client = &http.Client{Transport: t}
 		f.own = t
 	}

@@ -12,6 +12,7 @@ package player
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -51,6 +52,10 @@ type Options struct {
 	// it. A Client.Timeout must be longer than three target durations.
 	Client *http.Client
 
+	// TLS is what a client of the player's own trusts over https; nil: the system's
+	// certificates.
+	TLS *tls.Config
+
 	// LowLatency plays parts with blocking reloads, hints and delta updates,
 	// where the playlist offers them. Without it no directive is sent, whole
 	// segments are fetched and the playlist is polled.
@@ -64,8 +69,9 @@ type Options struct {
 	// no effect together with Check.
 	Discard bool
 
-	// Lean is for load: Discard and NoHint, and over plain HTTP a small client
-	// of our own in place of Client, one goroutine and one connection per player.
+	// Lean is for load: Discard and NoHint, and a small client of our own in place
+	// of Client, one goroutine and one connection per player: HTTP/1.1 over plain
+	// HTTP, HTTP/2 over TLS.
 	Lean bool
 
 	// Check runs the strict checker over everything seen and fetches each whole
