@@ -113,6 +113,14 @@ func (s *Stream) closeRecorder(forget bool) {
 	}
 }
 
+// trouble is why segments cannot be put to rest.
+func (s *Stream) trouble() string {
+	if s.recorder == nil {
+		return ""
+	}
+	return s.recorder.Trouble()
+}
+
 // laneName is the rendition's in names of files and of recordings.
 func (r *Rendition) laneName() string {
 	if r.name == "" {

@@ -127,7 +127,8 @@ type viewer struct {
 	files   map[string][]byte // everything listed so far, by URI
 	texts   []string
 	longest time.Duration
-	shared  string // what stands before URIs in shared delivery; "": it is direct
+	shared  string                        // what stands before URIs in shared delivery; "": it is direct
+	past    func(epoch, msn int64) []byte // reads what has left memory; nil: nothing is listed then
 }
 
 func newViewer(t fataler, w *hls.Window, o hlscheck.Options) *viewer {
@@ -205,6 +206,8 @@ func (v *viewer) fetch(uri string) {
 				b = append(b, bytesOf(p)...)
 			}
 			v.check.Segment(uri, b)
+		} else if v.past != nil {
+			b = v.past(epoch, n)
 		}
 	}
 	if b == nil {

@@ -60,6 +60,9 @@ func (s *Stream) SessionID() string { return *s.session.Load() }
 // RunID names the run in URLs.
 func (s *Stream) RunID() string { return s.runID }
 
+// Main is the rendition that Window is of.
+func (s *Stream) Main() *Rendition { return s.main }
+
 // Window is the run's media: of the lead where there are several renditions.
 func (s *Stream) Window() *Window { return &s.main.window }
 
@@ -118,6 +121,7 @@ func (s *Stream) note() {
 		PartTarget:    s.main.partTarget,
 		LongestGOP:    s.gop.longest(),
 		KeyframeSeen:  s.keySeen,
+		Trouble:       s.trouble(),
 	})
 }
 

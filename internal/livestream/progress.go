@@ -10,4 +10,5 @@ type Progress struct {
 	Discontinuity int64 // of the newest segment begun; before the first, the run's mark
 	PartTarget    time.Duration
 	LongestGOP    time.Duration // between keyframes, within this session
+	Trouble       string        // why segments cannot be put to rest at present, for people; "": they are, or need not be
 }
