@@ -213,6 +213,7 @@ func (q *cues) list() int64 {
 // expire forgets what ended before the date at which the playlist begins. A
 // splice that tells no end stays until it has one.
 func (q *cues) expire(begins time.Time) {
+	begins = begins.Truncate(time.Millisecond) // as it is printed
 	if len(q.listed.lines) > 0 {
 		q.listed.drop(func(l *cueLine) bool { return l.until.Before(begins) && (!l.open || l.Known || l.Planned > 0) })
 	}

@@ -127,6 +127,7 @@ func (s *Stream) meter(f *media.Frame, t *media.Track) {
 		s.gop.interrupt()
 	}
 	s.gop.frame(f, t.Timescale)
+	s.captions.see(f, t)
 }
 
 // running gives f to the present domain. It returns false where f must begin a

@@ -32,7 +32,7 @@ func (r *Rendition) snapshot(ended bool) *Snapshot {
 		Ended: ended, Epoch: ring.hinted, PartTarget: r.partTarget, NextPart: ring.nextPart,
 		FirstMSN: ring.listFrom, LastMSN: ring.listFrom - 1,
 		inits: ring.inits, variant: r.variant(), muxed: len(r.tracks) > 1, next: make(chan struct{}),
-		shared: r.mediaPrefix, past: r.past.view(),
+		shared: r.mediaPrefix, past: r.past.view(), captions: r.stream.captions.ids,
 	}
 	if len(segs) < len(ring.segs) {
 		next := ring.segs[len(segs)].parts[0]
@@ -136,6 +136,9 @@ func (r *Rendition) render(n *Snapshot, segs []*segment) {
 // Bandwidths are measured: the peak is that of the busiest segment so far.
 func (r *Rendition) variant() playlist.Variant {
 	v := playlist.Variant{NoClosedCaptions: true}
+	if len(r.stream.captions.ids) > 0 {
+		v.NoClosedCaptions, v.CaptionGroup = false, playlist.CaptionGroup
+	}
 	for i := range r.tracks {
 		t := &r.tracks[i]
 		if v.Codecs != "" {

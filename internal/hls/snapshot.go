@@ -83,7 +83,8 @@ type Snapshot struct {
 	full, delta *text  // delta is full where there is nothing to skip
 	shared      string // what stands before each URI in shared delivery
 	variant     playlist.Variant
-	muxed       bool // sound comes with the picture
+	muxed       bool     // sound comes with the picture
+	captions    []string // closed captions in the picture
 
 	next chan struct{} // closed after the successor was stored
 }
@@ -236,7 +237,7 @@ func (s *Snapshot) Held() bool {
 func (s *Snapshot) AppendMultivariant(dst []byte, mediaURI string) []byte {
 	v := s.variant
 	v.URI = mediaURI
-	m := playlist.Multivariant{Start: s.start(), Variants: []playlist.Variant{v}}
+	m := playlist.Multivariant{Start: s.start(), ClosedCaptions: s.captions, Variants: []playlist.Variant{v}}
 	return m.AppendText(dst)
 }
 

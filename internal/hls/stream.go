@@ -44,6 +44,7 @@ type Stream struct {
 	starving   alarm         // looks whether media comes; paces the parts of held
 	arrived    time.Duration // when the newest frame that is in a domain came, since Registry.began
 	cues       cues
+	captions   captions
 	dvr        time.Duration     // media time listed, on disk where memory has it no more; 0: in memory alone
 	recorder   *archive.Recorder // nil: nothing is put to rest
 	pasts      []archive.Past    // of before a restart, until the recorder knows
@@ -98,6 +99,7 @@ func (s *Stream) attach(o OpenOptions) *Packager {
 	s.gop, s.keySeen, s.fault = gopMeter{}, false, nil
 	s.cues.forget()
 	s.cues.endSplices()
+	s.captions = captions{}
 	s.sessionMSN = s.main.ring.nextMSN
 	s.record(o)
 	s.note()

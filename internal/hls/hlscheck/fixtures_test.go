@@ -153,6 +153,11 @@ var fixtures = []fixture{
 		f.c.Multivariant(f.now, "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS=\"avc1.64001f\"\nx\n")
 	}},
 
+	{"captions", "closed captions that no variant names", nil, func(f *feed) {
+		f.c.Multivariant(f.now, "#EXTM3U\n#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID=\"cc\",NAME=\"CC1\",INSTREAM-ID=\"CC1\"\n"+
+			"#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS=\"mp4a.40.2\",CLOSED-CAPTIONS=NONE\nx\n")
+	}},
+
 	{"target-constant", "a longer target duration from some reload on", []string{"hold-back", "can-skip-until", "parts-kept"},
 		changed(func(m *playlist.Media) { m.TargetDuration = 2 })},
 	{"part-target-constant", "PART-TARGET recomputed from what was seen", []string{"part-85", "control-constant"}, // parts have 333 ms

@@ -30,6 +30,11 @@ func (c *Checker) Multivariant(at time.Time, text string) {
 	if len(m.Variants) == 0 {
 		c.report("variant", -1, "no variant is listed")
 	}
+	for i, v := range m.Variants {
+		if group := v.CaptionGroup; (group != "") != (len(m.ClosedCaptions) > 0) || v.NoClosedCaptions != m.Variants[0].NoClosedCaptions {
+			c.report("captions", -1, "variant %d: CLOSED-CAPTIONS %q, NONE %v; captions %v", i, group, v.NoClosedCaptions, m.ClosedCaptions)
+		}
+	}
 	c.variants, c.rates = m.Variants, rates{told: -1}
 	if len(m.Variants) > 0 {
 		c.rates.limit = m.Variants[0].Bandwidth

@@ -19,6 +19,8 @@ var Rules = []Rule{
 	{"target-range", "design 5", "the target duration is at most 10 s, PART-TARGET at least 200 ms and no longer than the target duration"},
 	{"can-block-reload", "22 section B.1; design 5", "a playlist with parts has CAN-BLOCK-RELOAD=YES"},
 
+	{"captions", "22 sections 4.4.6.1, 4.4.6.2", "each variant names the group of closed captions where there is one, and all or none say NONE"},
+
 	{"target-constant", "22 section 4.4.3.1, 6.2.1", "EXT-X-TARGETDURATION never changes"},
 	{"part-target-constant", "design 5; 22 section 6.2.1", "PART-TARGET never changes (CoreMedia drops the stream for good)"},
 	{"control-constant", "22 section 6.2.1", "EXT-X-SERVER-CONTROL and EXT-X-VERSION never change"},

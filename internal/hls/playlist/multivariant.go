@@ -15,9 +15,15 @@ type Multivariant struct {
 	IndependentSegments bool
 	// Start is where players should begin; nil leaves it to them. Parsing
 	// leaves it out.
-	Start    *Start
-	Variants []Variant
+	Start *Start
+	// ClosedCaptions are the services in the video, as INSTREAM-ID names them:
+	// CC1 to CC4, SERVICE1 to SERVICE63. They are the group CaptionGroup.
+	ClosedCaptions []string
+	Variants       []Variant
 }
+
+// CaptionGroup is the GROUP-ID of closed captions.
+const CaptionGroup = "cc"
 
 // Start is EXT-X-START (rfc8216bis-22 section 4.4.2.2).
 type Start struct {
@@ -37,6 +43,7 @@ type Variant struct {
 	// NoClosedCaptions writes CLOSED-CAPTIONS=NONE: without it some players
 	// offer an empty CEA-608 track.
 	NoClosedCaptions bool
+	CaptionGroup     string // CLOSED-CAPTIONS, where NoClosedCaptions is not set
 }
 
 // AppendText appends m as playlist text and returns the extended buffer.
@@ -57,6 +64,11 @@ func (m *Multivariant) AppendText(dst []byte) []byte {
 			dst, offset = append(dst, '-'), -offset
 		}
 		dst = appendLine(appendSeconds(dst, offset))
+	}
+	for _, id := range m.ClosedCaptions {
+		dst = append(dst, `#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="`+CaptionGroup+`",NAME="`...)
+		dst = append(append(dst, id...), `",INSTREAM-ID="`...)
+		dst = append(append(dst, id...), "\"\n"...)
 	}
 	for i := range m.Variants {
 		dst = m.Variants[i].appendText(dst)
@@ -86,8 +98,11 @@ func (v *Variant) appendText(dst []byte) []byte {
 		dst = append(dst, ",FRAME-RATE="...)
 		dst = strconv.AppendFloat(dst, v.FrameRate, 'f', 3, 64)
 	}
-	if v.NoClosedCaptions {
+	switch {
+	case v.NoClosedCaptions:
 		dst = append(dst, ",CLOSED-CAPTIONS=NONE"...)
+	case v.CaptionGroup != "":
+		dst = append(append(append(dst, `,CLOSED-CAPTIONS="`...), v.CaptionGroup...), '"')
 	}
 	dst = append(dst, '\n')
 	dst = append(dst, v.URI...)
@@ -95,8 +110,8 @@ func (v *Variant) appendText(dst []byte) []byte {
 }
 
 // ParseMultivariant reads a Multivariant Playlist. It is as strict as
-// Media.Parse. EXT-X-MEDIA, I-frame variants and session data are checked for
-// nothing and left out.
+// Media.Parse. Of EXT-X-MEDIA closed captions are read; the others, I-frame
+// variants and session data are checked for nothing and left out.
 func ParseMultivariant(text string) (*Multivariant, error) {
 	p := multivariantParser{m: new(Multivariant), lines: lines{rest: text}}
 	if err := p.run(); err != nil {
@@ -156,6 +171,8 @@ func (p *multivariantParser) tag(name, value string) error {
 		return p.once.set(onceIndependent)
 	case "EXT-X-STREAM-INF":
 		return p.streamInf(value)
+	case "EXT-X-MEDIA":
+		return p.media(value)
 	case "EXT-X-DEFINE":
 		return ErrUnsupported
 	case "EXTM3U":
@@ -187,11 +204,53 @@ func (p *multivariantParser) streamInf(value string) error {
 			a.seconds(&d) // the same decimal-floating-point
 			v.FrameRate = d.Seconds()
 		case "CLOSED-CAPTIONS":
-			v.NoClosedCaptions = !a.quoted && a.value == "NONE"
+			if v.NoClosedCaptions = !a.quoted && a.value == "NONE"; !v.NoClosedCaptions {
+				a.text(&v.CaptionGroup)
+			}
 		}
 	}
 	p.variant = v
 	return a.need("BANDWIDTH")
+}
+
+// media reads an EXT-X-MEDIA of closed captions (section 4.4.6.1).
+func (p *multivariantParser) media(value string) error {
+	var kind, id, group, name string
+	uri := false
+	a := attrs{rest: value}
+	for a.next() {
+		switch a.name {
+		case "TYPE":
+			kind = a.value
+		case "GROUP-ID":
+			a.text(&group)
+		case "NAME":
+			a.text(&name)
+		case "INSTREAM-ID":
+			a.text(&id)
+		case "URI":
+			uri = true
+		}
+	}
+	if err := a.need("TYPE", "GROUP-ID", "NAME"); err != nil {
+		return err
+	}
+	if kind != "CLOSED-CAPTIONS" {
+		return nil
+	}
+	if !captionService(id) || uri {
+		return fmt.Errorf("INSTREAM-ID %q: closed captions have CC1 to CC4 or SERVICE1 to SERVICE63 there, and no URI", clip(id))
+	}
+	p.m.ClosedCaptions = append(p.m.ClosedCaptions, id)
+	return nil
+}
+
+func captionService(id string) bool {
+	if n, ok := strings.CutPrefix(id, "SERVICE"); ok {
+		i, err := parseInteger(n)
+		return err == nil && 1 <= i && i <= 63
+	}
+	return len(id) == 3 && strings.HasPrefix(id, "CC") && '1' <= id[2] && id[2] <= '4'
 }
 
 func (a *attrs) resolution(width, height *int) {
