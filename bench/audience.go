@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"path"
 	"sync"
@@ -30,14 +31,14 @@ type audience struct {
 // the same millisecond.
 const joinTime = time.Second
 
-// gather starts n players.
-func gather(ctx context.Context, url string, n int, lowLatency bool) *audience {
+// gather starts n players, which trust what trust says over https.
+func gather(ctx context.Context, url string, n int, lowLatency bool, trust *tls.Config) *audience {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &audience{logs: make([][]arrival, n), stop: cancel}
 	for i := range n {
 		ctx, end := context.WithCancel(ctx)
 		p := player.New(player.Options{
-			URL: url, LowLatency: lowLatency, Lean: true,
+			URL: url, LowLatency: lowLatency, Lean: true, TLS: trust,
 			OnPart: func(p player.PartInfo) {
 				a.logs[i] = append(a.logs[i], arrival{path.Base(p.URI), p.Arrived, p.Size, p.Duration})
 				if a.leaving.Load() {

@@ -40,9 +40,9 @@ type bare struct {
 	rec   *recording // owned by the goroutine that reads commands
 }
 
-// runBare is the bare process: it prints its two addresses, serves until its
-// standard input closes, and ends.
-func runBare() error {
+// runBare is the bare process: it prints its addresses, serves until its standard
+// input closes, and ends. files are a certificate and its key, for TLS beside.
+func runBare(files []string) error {
 	web, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -64,7 +64,16 @@ func runBare() error {
 		}
 	}()
 	go (&http.Server{Handler: b.routes()}).Serve(web)
-	json.NewEncoder(os.Stdout).Encode(map[string]string{"http": web.Addr().String(), "feed": feed.Addr().String()})
+	addrs := map[string]string{"http": web.Addr().String(), "feed": feed.Addr().String()}
+	if len(files) == 2 {
+		secure, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		addrs["https"] = secure.Addr().String()
+		go (&http.Server{Handler: b.routes()}).ServeTLS(secure, files[0], files[1])
+	}
+	json.NewEncoder(os.Stdout).Encode(addrs)
 	io.Copy(io.Discard, os.Stdin)
 	return nil
 }

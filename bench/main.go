@@ -40,6 +40,7 @@ type options struct {
 	Publishers  []int         `placeholder:"N" help:"Numbers of publishers (1,50,200)."`
 	Livestreams []int         `placeholder:"N" help:"Livestreams stored when the API is measured (1,1000,100000)."`
 	Waiters     int           `placeholder:"N" help:"Requests that wait at once (8000)."`
+	Publishes   int           `placeholder:"N" help:"Short publishes one after another (40000)."`
 	Rounds      int           `placeholder:"N" help:"How often the two servers take turns (3)."`
 	Phase       time.Duration `placeholder:"TIME" help:"How long one turn lasts (10s)."`
 	JSON        string        `name:"json" placeholder:"FILE" help:"Also write the figures there."`
@@ -54,10 +55,10 @@ type options struct {
 func (o *options) fill() {
 	full, short := options{
 		Players: []int{1, 500}, Publishers: []int{1, 50, 200}, Livestreams: []int{1, 1000, 100_000},
-		Waiters: 8000, Rounds: 3, Phase: 10 * time.Second,
+		Waiters: 8000, Publishes: 40_000, Rounds: 3, Phase: 10 * time.Second,
 	}, options{
 		Players: []int{1, 20}, Publishers: []int{1, 5}, Livestreams: []int{1, 20},
-		Waiters: 200, Rounds: 1, Phase: 4 * time.Second,
+		Waiters: 200, Publishes: 400, Rounds: 1, Phase: 4 * time.Second,
 	}
 	d := full
 	if o.Short {
@@ -74,6 +75,9 @@ func (o *options) fill() {
 	}
 	if o.Waiters == 0 {
 		o.Waiters = d.Waiters
+	}
+	if o.Publishes == 0 {
+		o.Publishes = d.Publishes
 	}
 	if o.Rounds == 0 {
 		o.Rounds = d.Rounds
@@ -93,9 +97,11 @@ var scenarios = []scenario{
 	{"start", "cold start, idle memory, size of the binary", (*bench).start},
 	{"first", "first RTMP byte to first playable media", (*bench).first},
 	{"players", "latency and CPU with players", (*bench).audiences},
+	{"tls", "the same over TLS and HTTP/2", (*bench).overTLS},
 	{"plain", "CPU with players of whole segments", (*bench).plain},
 	{"glass", "what a person sees in Chromium: glass to glass, page to first picture", (*bench).glass},
 	{"publishers", "CPU and memory with publishers", (*bench).publishers},
+	{"churn", "memory over many short publishes", (*bench).churn},
 	{"api", "requests per second of active-livestream-session", (*bench).api},
 	{"writes", "latency of reads while livestreams are written", (*bench).writes},
 	{"waiters", "memory of waiting reloads", (*bench).waiters},
@@ -111,8 +117,8 @@ type bench struct {
 }
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == bareCommand {
-		if err := runBare(); err != nil {
+	if len(os.Args) >= 2 && os.Args[1] == bareCommand {
+		if err := runBare(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench: bare server:", err)
 			os.Exit(1)
 		}
@@ -216,12 +222,12 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 func (b *bench) dataDir() (string, error) { return os.MkdirTemp(b.dir, "data-") }
 
 // startTally runs a server with a new data directory.
-func (b *bench) startTally(ctx context.Context) (*tally, error) {
+func (b *bench) startTally(ctx context.Context, flags ...string) (*tally, error) {
 	dir, err := b.dataDir()
 	if err != nil {
 		return nil, err
 	}
-	return startTally(ctx, b.binary, dir)
+	return startTally(ctx, b.binary, dir, flags...)
 }
 
 // profileDuring saves a CPU profile of t over the next d, if asked to, and

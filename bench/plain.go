@@ -25,7 +25,7 @@ func (b *bench) plain(ctx context.Context) error {
 		n = 500
 	}
 	name := fmt.Sprintf("plain %d", n)
-	s, err := b.stage(ctx, name)
+	s, err := b.stage(ctx, name, nil)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (b *bench) segments(ctx context.Context, t *traffic, c *child, url string, 
 	if err != nil {
 		return err
 	}
-	a := gather(ctx, url, n, false)
+	a := gather(ctx, url, n, false, nil)
 	err = pause(ctx, b.Phase+warmUp)
 	after, usageErr := c.usage()
 	t.bytes += a.bytes()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"tally/internal/rtmp/publisher"
@@ -17,7 +18,7 @@ const warmUp = 3 * time.Second
 // audiences measures both servers with each size of audience.
 func (b *bench) audiences(ctx context.Context) error {
 	for _, n := range b.Players {
-		if err := b.audience(ctx, n); err != nil {
+		if err := b.audience(ctx, n, nil); err != nil {
 			return fmt.Errorf("%d players: %w", n, err)
 		}
 	}
@@ -73,24 +74,25 @@ type stage struct {
 	scout  *scout
 	truths *partLedger
 	rec    *recording
+	seal   *seal // players come over TLS; nil: without
 }
 
 // stage sets both servers up. Its turns may last as long as a phase.
-func (b *bench) stage(ctx context.Context, name string) (s *stage, err error) {
+func (b *bench) stage(ctx context.Context, name string, over *seal) (s *stage, err error) {
 	clip, err := b.loadClip()
 	if err != nil {
 		return nil, err
 	}
-	s = &stage{truths: newPartLedger()}
+	s = &stage{truths: newPartLedger(), seal: over}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	if s.t, err = b.startTally(ctx); err != nil {
+	if s.t, err = b.startTally(ctx, over.flags()...); err != nil {
 		return s, err
 	}
-	if s.bare, err = startBare(ctx); err != nil {
+	if s.bare, err = startBare(ctx, over.files()...); err != nil {
 		return s, err
 	}
 	if s.to, err = s.t.create(ctx, name); err != nil {
@@ -100,7 +102,7 @@ func (b *bench) stage(ctx context.Context, name string) (s *stage, err error) {
 	if err := s.air.accepted(ctx); err != nil {
 		return s, err
 	}
-	s.scout = startScout(ctx, s.url(), s.truths)
+	s.scout = startScout(ctx, "http://"+s.t.http+s.to.playback, s.truths)
 	if err := s.scout.playing(ctx); err != nil {
 		return s, err
 	}
@@ -115,8 +117,21 @@ func (b *bench) stage(ctx context.Context, name string) (s *stage, err error) {
 	return s, nil
 }
 
-func (s *stage) url() string     { return "http://" + s.t.http + s.to.playback }
-func (s *stage) bareURL() string { return "http://" + s.bare.http + "/hls/bare/index.m3u8" }
+// url is what players ask ours for.
+func (s *stage) url() string {
+	if s.seal != nil {
+		return "https://" + s.t.https + s.to.playback
+	}
+	return "http://" + s.t.http + s.to.playback
+}
+
+// bareURL is what they ask the bare server for.
+func (s *stage) bareURL() string {
+	if s.seal != nil {
+		return "https://" + s.bare.https + "/hls/bare/index.m3u8"
+	}
+	return "http://" + s.bare.http + "/hls/bare/index.m3u8"
+}
 
 // close ends what was started.
 func (s *stage) close() {
@@ -136,16 +151,19 @@ func (s *stage) close() {
 
 // audience measures both servers with n players: they take turns while one
 // encoder publishes to ours.
-func (b *bench) audience(ctx context.Context, n int) error {
+func (b *bench) audience(ctx context.Context, n int, over *seal) error {
 	name := fmt.Sprintf("players %d", n)
-	s, err := b.stage(ctx, name)
+	if over != nil {
+		name = fmt.Sprintf("tls %d", n)
+	}
+	s, err := b.stage(ctx, name, over)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	var ours, theirs phase
 	for round := range b.Rounds {
-		q, err := b.oursPhase(ctx, s, n, round)
+		q, err := b.oursPhase(ctx, s, name, n, round)
 		if err != nil {
 			return err
 		}
@@ -155,7 +173,7 @@ func (b *bench) audience(ctx context.Context, n int) error {
 		}
 		theirs.add(q)
 	}
-	b.rowsOf(n, ours, theirs)
+	b.rowsOf(name, n, ours, theirs)
 	if err := s.scout.stop(); err != nil {
 		return fmt.Errorf("scout: %w", err)
 	}
@@ -163,13 +181,13 @@ func (b *bench) audience(ctx context.Context, n int) error {
 }
 
 // oursPhase is one turn of the server under test.
-func (b *bench) oursPhase(ctx context.Context, s *stage, n, round int) (phase, error) {
-	a := gather(ctx, s.url(), n, true)
+func (b *bench) oursPhase(ctx context.Context, s *stage, name string, n, round int) (phase, error) {
+	a := gather(ctx, s.url(), n, true, s.seal.client())
 	defer a.leave()
 	if err := pause(ctx, warmUp); err != nil {
 		return phase{}, err
 	}
-	wait := b.profileDuring(ctx, s.t, fmt.Sprintf("players-%d-%d", n, round), b.Phase)
+	wait := b.profileDuring(ctx, s.t, fmt.Sprintf("%s-%d", strings.ReplaceAll(name, " ", "-"), round), b.Phase)
 	p, err := b.measure(ctx, a, s.t.child, s.truths)
 	wait()
 	return p, err
@@ -183,7 +201,7 @@ func (b *bench) barePhase(ctx context.Context, s *stage, n int) (phase, error) {
 		return phase{}, err
 	}
 	defer replay.stop()
-	a := gather(ctx, s.bareURL(), n, true)
+	a := gather(ctx, s.bareURL(), n, true, s.seal.client())
 	defer a.leave()
 	if err := pause(ctx, warmUp); err != nil {
 		return phase{}, err
@@ -293,9 +311,9 @@ func (b *bench) measure(ctx context.Context, a *audience, c *child, truths *part
 }
 
 // rowsOf adds the figures of one size of audience.
-func (b *bench) rowsOf(n int, ours, bare phase) {
+func (b *bench) rowsOf(name string, n int, ours, bare phase) {
 	figure := func(what, unit string, o, y float64) row {
-		return row{Scenario: fmt.Sprintf("players %d", n), What: what, Unit: unit, Ours: o, Bare: y}
+		return row{Scenario: name, What: what, Unit: unit, Ours: o, Bare: y}
 	}
 	p50 := figure("last frame sent to part at the player, p50", "ms", median(ours.p50), median(bare.p50))
 	p99 := figure("last frame sent to part at the player, p99", "ms", median(ours.p99), median(bare.p99))

@@ -38,26 +38,27 @@ const (
 type tally struct {
 	*child
 	http, rtmp, admin string // HOST:PORT
+	https             string // the same; "" without a certificate
 }
 
 // startTally runs `tally serve` on free loopback ports.
-func startTally(ctx context.Context, binary, dataDir string) (*tally, error) {
-	c, err := startChild(ctx, "tally", binary, []string{
+func startTally(ctx context.Context, binary, dataDir string, flags ...string) (*tally, error) {
+	c, err := startChild(ctx, "tally", binary, append([]string{
 		"serve", "--data-dir", dataDir, "--http-addr", "127.0.0.1:0", "--rtmp-addr", "127.0.0.1:0",
 		"--admin-addr", "127.0.0.1:0", "--account-id", benchAccount, "--app-id", benchApp,
 		"--api-token", benchToken,
 		"--api-rate-limit", "1000000000", "--api-address-rate-limit", "1000000000", // counted, never reached
-	})
+	}, flags...))
 	if err != nil {
 		return nil, err
 	}
 	t := &tally{child: c}
 	err = c.await(ctx, func(line string) bool {
-		var l struct{ Msg, HTTP, RTMP, Admin string }
+		var l struct{ Msg, HTTP, HTTPS, RTMP, Admin string }
 		if json.Unmarshal([]byte(line), &l) != nil || l.Msg != "listening" {
 			return false
 		}
-		t.http, t.rtmp, t.admin = l.HTTP, l.RTMP, l.Admin
+		t.http, t.https, t.rtmp, t.admin = l.HTTP, l.HTTPS, l.RTMP, l.Admin
 		return true
 	})
 	if err != nil {
@@ -215,24 +216,26 @@ func (t *tally) profile(ctx context.Context, path string, d time.Duration) error
 type bareServer struct {
 	*child
 	*feeder
-	http string
+	http  string
+	https string // "" without a certificate
 }
 
-// startBare runs this program again as the bare server.
-func startBare(ctx context.Context) (*bareServer, error) {
+// startBare runs this program again as the bare server; files are a certificate
+// and its key, or none.
+func startBare(ctx context.Context, files ...string) (*bareServer, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	c, err := startChild(ctx, "bare", self, []string{bareCommand})
+	c, err := startChild(ctx, "bare", self, append([]string{bareCommand}, files...))
 	if err != nil {
 		return nil, err
 	}
 	b := &bareServer{child: c}
-	var l struct{ HTTP, Feed string }
+	var l struct{ HTTP, HTTPS, Feed string }
 	err = c.await(ctx, func(line string) bool { return json.Unmarshal([]byte(line), &l) == nil && l.HTTP != "" })
 	if err == nil {
-		b.http = l.HTTP
+		b.http, b.https = l.HTTP, l.HTTPS
 		b.feeder, err = dialFeed(l.Feed)
 	}
 	if err != nil {
