@@ -4,7 +4,7 @@
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: run build test quick deps lint race conformance browser vuln bench walks crash fleet model fuzz fuzz-api matrix players
+.PHONY: run build test quick deps lint race conformance browser vuln bench walks crash fleet model fuzz fuzz-api matrix players hostile
 
 run: build
 	./bin/tally demo
@@ -87,6 +87,11 @@ matrix:
 # conformance` has two short ones. About four minutes.
 players:
 	go test -count=1 -v -timeout 20m ./conformance/players -long
+
+# Encoders that no encoder should be like, ten seconds of each, beside a healthy
+# broadcast; `make conformance` has half a second of each. About three minutes.
+hostile:
+	go test -count=1 -v -timeout 20m ./conformance/hostile -long
 
 # Each fuzz target for a few seconds: a check that they still run, not a search.
 fuzz:
