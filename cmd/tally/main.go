@@ -36,6 +36,7 @@ type commands struct {
 	Audit      cli.AuditCmd      `cmd:"" help:"Add up a session's seconds from what is stored, viewer by viewer."`
 	App        appCmds           `cmd:"" help:"Create, list, show and change apps."`
 	Meeting    meetingCmds       `cmd:"" help:"Create, list, show and change meetings; start and stop their livestreams."`
+	Playback   playbackCmds      `cmd:"" help:"Keys, tokens and revocations of private livestreams."`
 	Token      tokenCmds         `cmd:"" help:"Create, list, show and revoke API tokens."`
 	Webhook    webhookCmds       `cmd:"" help:"Create, list, show, change, delete and try webhooks."`
 	Events     cli.EventsCmd     `cmd:"" help:"List or follow what happened, as webhooks are told."`
@@ -53,6 +54,7 @@ type livestreamCmds struct {
 	Create   cli.LivestreamCreateCmd   `cmd:"" help:"Create a livestream, print what the encoder needs, and wait for it."`
 	List     cli.LivestreamListCmd     `cmd:"" help:"List livestreams, newest first."`
 	Show     cli.LivestreamShowCmd     `cmd:"" help:"Show one livestream and its newest session."`
+	OBS      cli.LivestreamObsCmd      `cmd:"" name:"obs" help:"Print what makes OBS send several renditions at once."`
 	Watch    cli.LivestreamWatchCmd    `cmd:"" help:"Follow one livestream in the terminal: health, seconds, viewers, warnings, what happens."`
 	Set      cli.LivestreamSetCmd      `cmd:"" help:"Change name and settings."`
 	Cue      cli.LivestreamCueCmd      `cmd:"" help:"Tell viewers something at this moment of the broadcast."`
@@ -92,6 +94,18 @@ type tokenCmds struct {
 	List   cli.TokenListCmd   `cmd:"" help:"List the account's tokens."`
 	Show   cli.TokenShowCmd   `cmd:"" help:"Show one token, without its text."`
 	Revoke cli.TokenRevokeCmd `cmd:"" help:"Refuse a token from now on."`
+}
+
+type playbackCmds struct {
+	Key    playbackKeyCmds       `cmd:"" help:"Create, list and delete the keys of playback tokens."`
+	Sign   cli.PlaybackSignCmd   `cmd:"" help:"Sign a playback token and print the addresses with it."`
+	Revoke cli.PlaybackRevokeCmd `cmd:"" help:"Take back what viewers were allowed up to now."`
+}
+
+type playbackKeyCmds struct {
+	Create cli.PlaybackKeyCreateCmd `cmd:"" help:"Make a secret, or add public keys."`
+	List   cli.PlaybackKeyListCmd   `cmd:"" help:"List the app's keys, without secrets."`
+	Delete cli.PlaybackKeyDeleteCmd `cmd:"" help:"Delete a key; its tokens let nobody in any more."`
 }
 
 type webhookCmds struct {

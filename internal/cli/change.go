@@ -16,10 +16,12 @@ type Settings struct {
 	DVRWindow       *time.Duration `name:"dvr-window" placeholder:"TIME" help:"How far back viewers can seek, 0s to 12h (default 0s: the server's own 12 s). From the next session on."`
 	Keep            *bool          `negatable:"" help:"Keep segments after a session's end, so that it can be played. From the next session on."`
 	PublisherPolicy string         `enum:",replace-if-stale,reject,replace" default:"" placeholder:"POLICY" help:"What a second encoder with the same key does; replace-if-stale (the default), reject or replace."`
+	Private
 }
 
 // addTo puts what is given into a body's "tally", times in whole seconds.
 func (t Settings) addTo(body map[string]any) error {
+	t.Private.addTo(body)
 	if t.PublisherPolicy != "" {
 		tallyOf(body)["publisher_policy"] = t.PublisherPolicy
 	}

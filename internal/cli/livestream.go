@@ -140,6 +140,9 @@ func settingsText(settings map[string]any) string {
 	var parts []string
 	for name, value := range settings {
 		text := fmt.Sprint(value)
+		if _, isList := value.([]any); isList { // of allowed origins
+			text = cmp.Or(strings.Trim(text, "[]"), "any")
+		}
 		if label, found := strings.CutSuffix(name, "_seconds"); found {
 			name, text = label, text+" s"
 		}

@@ -144,11 +144,24 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request, id string) {
 	case err != nil:
 		h.fault(w, r, err)
 	default:
+		state := rec.Session.Stage()
+		if rec.Livestream.Settings.Signed() {
+			state = livestream.StageWaiting // the page asks, and is told if it has a token
+		}
 		h.page(w, r, http.StatusOK, "watch.html", view{
-			Root: "../", PlaybackID: id, State: rec.Session.Stage().String(), NowMillis: time.Now().UnixMilli(),
+			Root: "../", PlaybackID: id, State: state.String(), NowMillis: time.Now().UnixMilli(),
 			Embed: r.URL.Query().Get("embed") == "1",
-		}, h.watching)
+		}, h.framed(rec.Livestream.Settings.Origins()))
 	}
+}
+
+// framed is the policy of a watch page that only pages of these origins may
+// embed; of none: any.
+func (h *Handler) framed(origins []string) string {
+	if len(origins) == 0 {
+		return h.watching
+	}
+	return strings.Replace(h.watching, "frame-ancestors *", "frame-ancestors 'self' "+strings.Join(origins, " "), 1)
 }
 
 // notFound answers an address that leads nowhere.

@@ -12,9 +12,33 @@
 	const skew = Number(body.dataset.now) - Date.now(); // the server's clock minus ours
 	const now = () => performance.now();
 
+	/* ---- access: to a private broadcast, by the link's token --------------------- */
+
+	// Once the server has let the player in, its viewer id does instead of the token.
+	const access = {
+		token: new URLSearchParams(location.search).get('token') || '',
+		viewer: '',
+		query(...more) {
+			const q = [...more];
+			if (this.viewer) q.push('viewer=' + this.viewer);
+			if (this.token) q.push('token=' + encodeURIComponent(this.token));
+			return q.length ? '?' + q.join('&') : '';
+		},
+	};
+
+	// Why somebody is not let in, by the server's word for it: headline and what to do.
+	const refusals = {
+		token_required: ['This broadcast is private', 'Open it with the whole link that you were sent. If you have none, ask whoever runs the broadcast.'],
+		token_invalid: ['This link does not work', 'It may be cut off, or of another broadcast. Open it exactly as you were sent it, or ask for a new one.'],
+		expired: ['Your link has expired', 'Ask whoever sent it to you for a new one.'],
+		not_yet: ['Your link is not good yet', 'It works later. You can leave this page open.'],
+		revoked: ['Your access has ended', 'Whoever runs the broadcast has taken it back. If that is a mistake, ask them for a new link.'],
+		origin: ['This broadcast may not be shown here', 'Whoever runs it decides on which sites it plays.'],
+	};
+
 	/* ---- news: waiting, live, reconnecting or ended -------------------------- */
 
-	const news = { state: body.dataset.state, since: null, deadline: null, run: null, reachable: true, gone: false };
+	const news = { state: body.dataset.state, since: null, deadline: null, run: null, reachable: true, gone: false, denied: null };
 	let events = null;      // EventSource, while one is open
 	let pollTimer = 0;
 	let failures = 0;       // polls that failed in a row
@@ -28,7 +52,7 @@
 
 	function take(n) {
 		const before = news.state;
-		Object.assign(news, n, { reachable: true, gone: false });
+		Object.assign(news, n, { reachable: true, gone: false, denied: null });
 		failures = 0;
 		if (n.state !== before) meter.flush();
 		if (n.state === 'live' && before !== 'live') player.liveAgain();
@@ -37,12 +61,23 @@
 		tick();
 	}
 
+	// refuse: the server does not let us in, or not any more.
+	function refuse(why) {
+		Object.assign(news, { denied: why, reachable: true });
+		hangUp();
+		streamAgain = now() + 10000; // it may be otherwise then
+		failures = 0;
+		player.drop();
+		tick();
+	}
+
 	function listen() {
 		if (events) return;
 		clearTimeout(pollTimer);
 		pollTimer = 0;
 		if (!window.EventSource || now() < streamAgain) return ask();
-		events = new EventSource(base + '/state');
+		events = new EventSource(base + '/state' + access.query());
+		events.addEventListener('refused', (e) => { refuse(JSON.parse(e.data)); pollTimer = setTimeout(ask, 10000); });
 		events.addEventListener('state', (e) => take(JSON.parse(e.data)));
 		events.onerror = () => {
 			news.reachable = false;
@@ -64,8 +99,9 @@
 		clearTimeout(pollTimer);
 		pollTimer = -1;
 		try {
-			const r = await fetch(base + '/state', { cache: 'no-store', headers: { Accept: 'application/json' }, signal: timeout(8000) });
+			const r = await fetch(base + '/state' + access.query(), { cache: 'no-store', headers: { Accept: 'application/json' }, signal: timeout(8000) });
 			if (r.status === 404) Object.assign(news, { state: 'ended', since: null, gone: true, reachable: true });
+			else if (r.status === 403) refuse(await r.json());
 			else if (!r.ok) throw new Error(r.status);
 			else take(await r.json());
 		} catch {
@@ -73,7 +109,7 @@
 			news.reachable = false;
 			tick();
 		}
-		if (!events) pollTimer = setTimeout(ask, failures ? Math.min(1000 * 2 ** failures, 10000) : 4000);
+		if (!events) pollTimer = setTimeout(ask, failures ? Math.min(1000 * 2 ** failures, 10000) : news.denied ? 10000 : 4000);
 	}
 
 	function timeout(ms) {
@@ -93,7 +129,7 @@
 	/* ---- player: hls.js where there is Media Source, else the browser's own --- */
 
 	const useHls = !!(window.Hls && Hls.isSupported());
-	const sourceURL = () => new URL(base + '/index.m3u8' + meter.query(), location.href).href;
+	const sourceURL = () => new URL(base + '/index.m3u8' + access.query(...meter.promise()), location.href).href;
 
 	const player = {
 		on: false, hls: null, run: null,
@@ -108,6 +144,7 @@
 		loaded: [],          // [when, bits, seconds of media], for the bitrate
 
 		begin() {
+			if (news.denied) return;
 			this.drop();
 			this.on = true;
 			this.run = news.run;
@@ -126,6 +163,7 @@
 			try {
 				const r = await fetch(sourceURL(), { cache: 'no-store', signal: timeout(12000) });
 				this.full = r.status === 503 && (await r.clone().text()).startsWith('full');
+				if (r.status === 403) ask(); // why?
 				if (!r.ok) throw new Error(r.status);
 				const uri = (await r.text()).split('\n').find((l) => l.trim() && !l.startsWith('#'));
 				if (attempt !== this.attempt || !this.on) return;
@@ -147,6 +185,7 @@
 				backBufferLength: 20,
 			});
 			h.on(Hls.Events.ERROR, (_, d) => {
+				if (h === this.hls && d.response && d.response.code === 403 && pollTimer !== -1) ask(); // why?
 				if (!d.fatal || h !== this.hls) return;
 				this.full = !!d.response && d.response.code === 503 && String(d.networkDetails && d.networkDetails.responseText).startsWith('full');
 				if (d.type === Hls.ErrorTypes.MEDIA_ERROR && this.mediaFaults++ < 2) h.recoverMediaError();
@@ -254,7 +293,7 @@
 				if (t - this.movingSince > 5000) this.wait = 500;
 			}
 			if (news.state === 'live') {
-				if (!this.on && t >= this.againAt && !view.unsupported) this.begin();
+				if (!this.on && t >= this.againAt && !view.unsupported && !news.denied) this.begin();
 				else if (this.on && !this.paused && !this.blocked && (t > this.giveUpAt || !moving && this.astray())) this.failed();
 			} else if (news.state === 'ended' && !moving && this.hls) {
 				this.hls.stopLoad(); // the last picture stays
@@ -278,16 +317,18 @@
 			park: (url, text) => { if (navigator.sendBeacon) navigator.sendBeacon(url, text); },
 		}) : null,
 
-		// query says to the server that beacons will come, and which viewer this is.
-		query() { return Count ? '?beacon=1' + (this.viewer && '&viewer=' + this.viewer) : ''; },
+		// promise says to the server that beacons will come.
+		promise: () => Count ? ['beacon=1'] : [],
 		stretches: () => Count ? new Count.Stretches() : null,
 
 		// begin has a new player, whose media playlist is at the address.
 		begin(url, stretches) {
+			const [dir, id] = new URL(url).pathname.match(/^.*?\/([\w-]{48}|[\w-]{32})\//) || [];
+			if (!id) return;
+			this.viewer = access.viewer = id;
 			if (!Count) return;
-			this.viewer = new URL(url).pathname.split('/').at(-2);
 			this.settle();
-			this.beacons.to(new URL('beacon', url).href);
+			this.beacons.to(new URL(dir + 'beacon', url).href);
 			if (this.playhead) this.playhead.restart(stretches);
 			else this.playhead = new Count.Playhead(video, stretches, now);
 		},
@@ -318,6 +359,7 @@
 	// message is what stands where the picture cannot: [headline, detail], or null.
 	function message() {
 		if (view.unsupported) return ['This browser cannot play the broadcast', 'It has neither Media Source Extensions nor HLS. A current Chrome, Edge, Firefox or Safari does.'];
+		if (news.denied) return refusals[news.denied.code] || ['You are not let in', news.denied.error];
 		if (news.gone) return ['This livestream no longer exists', 'Ask whoever sent you the link for a new one.'];
 		if (player.blocked && news.state === 'live') return ['The broadcast is live', 'Your browser waits for you to start it.'];
 		// While the encoder is away the server holds the last picture, which plays.
@@ -337,13 +379,13 @@
 		return ['Waiting for the broadcast', 'It starts here by itself. You can leave this page open.'];
 	}
 
-	const signs = { waiting: 'Not live yet', live: 'Live', reconnecting: 'Interrupted', ended: 'Ended', lost: 'Connection lost' };
+	const signs = { waiting: 'Not live yet', live: 'Live', reconnecting: 'Interrupted', ended: 'Ended', lost: 'Connection lost', denied: 'Private' };
 
 	function set(el, text) { if (el && el.textContent !== text) el.textContent = text; }
 
 	function render() {
 		const m = message();
-		const state = news.reachable || player.moving ? news.state : 'lost'; // the lamp claims nothing that is not known
+		const state = news.denied ? 'denied' : news.reachable || player.moving ? news.state : 'lost'; // the lamp claims nothing that is not known
 		body.dataset.state = state;
 		set($('sign'), signs[state]);
 		if (document.title !== signs[state] + ' · Tally') document.title = signs[state] + ' · Tally';
@@ -476,5 +518,5 @@
 	setInterval(() => { tick(); tend(); }, 500);
 	listen();
 	tick();
-	window.tally = { news, player, meter }; // for tests and curious people
+	window.tally = { news, player, meter, access }; // for tests and curious people
 })();
