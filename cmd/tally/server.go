@@ -23,6 +23,7 @@ import (
 	"tally/internal/ingest/rtmpserver"
 	"tally/internal/livestream"
 	"tally/internal/netguard"
+	"tally/internal/obs"
 	"tally/internal/playback"
 	"tally/internal/store/sqlite"
 	"tally/internal/usage"
@@ -182,6 +183,7 @@ func (s *server) routes() (http.Handler, error) {
 		return nil, err
 	}
 	mux.Handle("/", pages)
+	mux.Handle(obs.Path, s.obsHandler())
 	return &front{playback: s.playback, api: rest, rest: mux}, nil
 }
 
