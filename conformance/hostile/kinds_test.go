@@ -190,7 +190,7 @@ var kinds = []kind{
 				p.tag(flv.TypeVideo, p.ms)
 			}
 		}
-	}, []string{"", "BAD_MEDIA", "ENCODER_LOST"}},
+	}, []string{"", "NO_MEDIA", "BAD_MEDIA", "ENCODER_LOST"}},
 	{"timestamps that stand still", func(p *publish) {
 		p.header(small)
 		for p.on() {

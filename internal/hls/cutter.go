@@ -11,6 +11,12 @@ import (
 // minSegment is the shortest segment that a keyframe ends (design section 5).
 const minSegment = time.Second
 
+// openingSegment is how long the first segment after a restart of the server is,
+// keyframe or not. Players that were there take the mean of what is listed for how
+// long segments are, and with one of a single part hls.js 1.7 stood still for up to
+// eight seconds. It is a little less than minSegment, so that three parts make it.
+const openingSegment = minSegment * fill / 100
+
 // maxPause is the longest time without any frame that a segment bridges; after
 // a longer one the media goes on behind a discontinuity (research/media.md 9).
 const maxPause = time.Second
@@ -92,6 +98,7 @@ type cutter struct {
 	segParts int   // parts of the open segment
 	segLimit int64 // TARGETDURATION in ticks
 	single   bool  // the open segment gets one part only: the first of a run
+	opening  int64 // ticks after which it ends wherever it is: the first after a restart; 0: it does not
 	stalled  bool  // audio cut the last part: the lead has sent nothing since
 	ahead    int64 // how far audio is ahead of the lead by arrival, lead ticks
 
@@ -291,7 +298,7 @@ func (c *cutter) endSegment() {
 	if c.segParts > 0 {
 		c.split()
 	}
-	c.segStart, c.segParts = c.start, 0
+	c.segStart, c.segParts, c.opening = c.start, 0, 0
 }
 
 // composition is the offset from the decode time at to the presentation time.
@@ -436,7 +443,7 @@ func (c *cutter) closePart(end, mediaEnd int64, endsSegment bool) error {
 		}
 		runs = c.addRun(runs, c.audio)
 	}
-	endsSegment = endsSegment || c.single || c.segmentFull(end)
+	endsSegment = endsSegment || c.single || c.opening > 0 && end-c.segStart >= c.opening || c.segmentFull(end)
 	err := c.emit(cut{
 		runs:        runs,
 		duration:    playlist.Span(c.start, end, uint32(c.scale)),
@@ -451,7 +458,7 @@ func (c *cutter) closePart(end, mediaEnd int64, endsSegment bool) error {
 	c.start = end
 	c.segParts++
 	if endsSegment {
-		c.segStart, c.segParts, c.single = end, 0, false
+		c.segStart, c.segParts, c.single, c.opening = end, 0, false, 0
 	}
 	return err
 }

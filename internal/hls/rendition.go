@@ -97,17 +97,22 @@ func (r *Rendition) startDomain(tracks []media.Track, first *media.Frame) error 
 		r.ring.discNext = true
 	}
 	s := r.stream
+	begins := r.ring.nextPart == 0
+	restarted := begins && r.ring.nextMSN > 1 // the numbers go on behind those of the process before
 	c := &cutter{
 		lead:       &lane{track: tracks[0]},
 		pace:       newPace(tracks[0]),
 		scale:      int64(tracks[0].Timescale),
-		single:     r.ring.nextPart == 0,
+		single:     begins && !restarted,
 		want:       s.registry.config.PartTarget,
 		partTarget: r.partTarget,
 		emit:       r.emit,
 		split:      r.split,
 	}
 	c.segLimit = c.ticks(r.ring.target)
+	if restarted {
+		c.opening = c.ticks(openingSegment)
+	}
 	c.target = c.ticks(r.partTarget)
 	c.domain = (s.timeline.Microseconds()*c.scale + 999_999) / 1_000_000
 	c.start, c.segStart = c.domain, c.domain

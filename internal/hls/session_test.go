@@ -401,6 +401,10 @@ func TestRestartGoesOnBehindTheMark(t *testing.T) {
 				t.Errorf("no %q in\n%s", want, got)
 			}
 		}
+		// Players that were there go by the mean of what is listed.
+		if first := s.v.media.Segments[0]; first.Duration < 850*time.Millisecond || first.Duration > 1100*time.Millisecond || len(first.Parts) < 4 {
+			t.Errorf("the first segment has %v in %d parts, want a second", first.Duration, len(first.Parts))
+		}
 	})
 }
 
