@@ -27,14 +27,10 @@ const (
 	// maxHeaderBytes bounds a request's header; more is answered 431.
 	maxHeaderBytes = 64 << 10
 
-	// streamTimeout bounds what one request holds of an HTTP/2 connection, from
-	// its header to the last byte that its reader takes: the longest hold (three
-	// target durations of 10 s) and what playback gives an answer (30 s). Over
-	// HTTP/1.1 it is the answer's alone that counts, see [timely].
-	streamTimeout = time.Minute
-
 	// stallTimeout closes an HTTP/2 connection that takes nothing while there is
-	// something to be sent.
+	// something to be sent. A stream, or a connection of HTTP/1.1, that takes an
+	// answer too slowly is cut by the answer's own deadline: 30 s in playback, and
+	// else writeTimeout (see [timely]).
 	stallTimeout = 30 * time.Second
 )
 
@@ -143,7 +139,6 @@ func (s *server) httpServer(ctx context.Context, name string, h http.Handler, st
 		Handler:           timely(h),
 		Protocols:         new(http.Protocols),
 		ReadHeaderTimeout: headerTimeout,
-		WriteTimeout:      streamTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -165,14 +160,6 @@ var onlyTLS = []string{"max-age=31536000"}
 func usualPort(host string) bool {
 	_, port, err := net.SplitHostPort(host)
 	return err != nil || port == "443"
-}
-
-// adminServer answers --admin-addr: HTTP/1.1, and profiles take as long as they
-// are asked to.
-func (s *server) adminServer(ctx context.Context) *http.Server {
-	srv := s.httpServer(ctx, "admin", s.adminRoutes(), &s.inside)
-	srv.WriteTimeout = 0
-	return srv
 }
 
 // serveHTTP answers ln until shutdown: over TLS where srv has a configuration

@@ -246,7 +246,7 @@ func (s *server) run(ctx context.Context) error {
 	telling, stopTelling := context.WithCancel(serving)
 	s.serveWeb(g, serving)
 	if s.ports.admin != nil {
-		s.serveHTTP(g, "admin", s.adminServer(serving), s.ports.admin)
+		s.serveHTTP(g, "admin", s.httpServer(serving, "admin", s.adminRoutes(), &s.inside), s.ports.admin)
 	}
 	g.Go(func() error { return s.rtmp.Serve(serving, s.ports.rtmp) })
 	if s.ports.rtmps != nil {

@@ -52,7 +52,7 @@ sub vcl_backend_response {
 	if (bereq.uncacheable) {
 		return (deliver);
 	}
-	if (beresp.status == 200 && beresp.http.Cache-Control ~ "immutable") {
+	if (beresp.status == 200 && beresp.http.Cache-Control ~ "^public.*immutable") {
 		# Kept longer than any player asks for it, and no longer: a broadcast that
 		# is over makes room. Its bytes never change, so they are never stale.
 		set beresp.ttl = 1h;
