@@ -339,16 +339,7 @@ func TestProbeErrors(t *testing.T) {
 // docs/hlscheck.md is the table of rules with their fixtures, and every rule
 // has one.
 func TestDocument(t *testing.T) {
-	names := map[string][]string{}
-	for _, fx := range slices.Concat(fixtures, laterFixtures) {
-		names[fx.rule] = append(names[fx.rule], fx.name)
-	}
-	for _, fx := range probeFixtures {
-		names[fx.rule] = append(names[fx.rule], fx.name)
-	}
-	for _, fx := range stopped {
-		names[fx.rule] = append(names[fx.rule], fx.name)
-	}
+	names := fixtureNames()
 	var b strings.Builder
 	b.WriteString(`# The strict checker's rules
 
@@ -381,4 +372,19 @@ this stands in [apple.md](apple.md). This file is written by
 	if string(have) != b.String() {
 		t.Error("docs/hlscheck.md is out of date: run go test ./internal/hls/hlscheck -update")
 	}
+}
+
+// fixtureNames are the names of each rule's fixtures.
+func fixtureNames() map[string][]string {
+	names := map[string][]string{}
+	for _, fx := range slices.Concat(fixtures, laterFixtures) {
+		names[fx.rule] = append(names[fx.rule], fx.name)
+	}
+	for _, fx := range probeFixtures {
+		names[fx.rule] = append(names[fx.rule], fx.name)
+	}
+	for _, fx := range stopped {
+		names[fx.rule] = append(names[fx.rule], fx.name)
+	}
+	return names
 }
