@@ -147,6 +147,7 @@ func (r *Rendition) variant() playlist.Variant {
 		v.Codecs += t.CodecString
 		if t.Codec.Video() {
 			v.Width, v.Height, v.FrameRate = t.Width, t.Height, r.frameRate(t)
+			v.VideoRange = t.Color.Range()
 		}
 	}
 	average := bitrate(r.ring.allBytes, r.ring.allTime)

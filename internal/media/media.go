@@ -111,6 +111,17 @@ func (c Color) Known() bool {
 	return said(c.Primaries) || said(c.Transfer) || said(c.Matrix)
 }
 
+// Range is what HLS calls a high dynamic range, PQ or HLG; "" where it is none.
+func (c Color) Range() string {
+	switch c.Transfer {
+	case 16:
+		return "PQ"
+	case 18:
+		return "HLG"
+	}
+	return ""
+}
+
 // Aspect is the width of a pixel by its height; zero: square, or not said.
 type Aspect struct{ Width, Height uint32 }
 

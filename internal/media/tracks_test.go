@@ -77,6 +77,9 @@ func TestVideoTracks(t *testing.T) {
 			if got.ID != VideoTrack || got.Timescale != VideoTimescale || !got.Codec.Video() || got.Channels != 0 {
 				t.Errorf("track %+v", got)
 			}
+			if dynamic := got.Color.Range(); dynamic != "" != (got.Color == pq) || dynamic == "HLG" {
+				t.Errorf("its dynamic range is %q", dynamic)
+			}
 			again, err := c.parse(got.Config)
 			if err != nil || !bytes.Equal(again.Config, got.Config) || again.CodecString != got.CodecString {
 				t.Errorf("the track's own config %x reads as %+v, %v", got.Config, again, err)

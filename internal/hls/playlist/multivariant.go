@@ -40,6 +40,7 @@ type Variant struct {
 	Codecs           string  // RFC 6381, comma-separated: avc1.64001f,mp4a.40.2
 	Width, Height    int     // pixels; RESOLUTION is written when both are set
 	FrameRate        float64 // frames per second, printed with three decimals
+	VideoRange       string  // SDR, HLG or PQ
 	// NoClosedCaptions writes CLOSED-CAPTIONS=NONE: without it some players
 	// offer an empty CEA-608 track.
 	NoClosedCaptions bool
@@ -97,6 +98,9 @@ func (v *Variant) appendText(dst []byte) []byte {
 	if v.FrameRate > 0 {
 		dst = append(dst, ",FRAME-RATE="...)
 		dst = strconv.AppendFloat(dst, v.FrameRate, 'f', 3, 64)
+	}
+	if v.VideoRange != "" {
+		dst = append(append(dst, ",VIDEO-RANGE="...), v.VideoRange...)
 	}
 	switch {
 	case v.NoClosedCaptions:
@@ -203,6 +207,8 @@ func (p *multivariantParser) streamInf(value string) error {
 			var d time.Duration
 			a.seconds(&d) // the same decimal-floating-point
 			v.FrameRate = d.Seconds()
+		case "VIDEO-RANGE":
+			v.VideoRange = strings.Clone(a.value)
 		case "CLOSED-CAPTIONS":
 			if v.NoClosedCaptions = !a.quoted && a.value == "NONE"; !v.NoClosedCaptions {
 				a.text(&v.CaptionGroup)

@@ -78,6 +78,7 @@ func exampleMultivariant() *playlist.Multivariant {
 				Codecs: "avc1.64001f,mp4a.40.2", Width: 1280, Height: 720, FrameRate: 29.97, NoClosedCaptions: true,
 			},
 			{URI: "2/8f3a/index.m3u8", Bandwidth: 128_000, Codecs: "mp4a.40.2"},
+			{URI: "3/8f3a/index.m3u8", Bandwidth: 6_000_000, Codecs: "hvc1.2.4.L120.90", Width: 1920, Height: 1080, FrameRate: 50, VideoRange: "PQ"},
 		},
 	}
 }
