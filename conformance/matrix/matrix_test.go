@@ -100,6 +100,10 @@ func scenarios() []scenario {
 			all: []stretch{{source: av, length: 20 * time.Second}, {source: with(func(s *source) { s.config = avc1080p }), length: 20 * time.Second}}},
 		scenario{name: "other sound amid it", target: 2, discontinuities: 1,
 			all: []stretch{{source: av, length: 20 * time.Second}, {source: with(func(s *source) { s.rate, s.channels = 44100, 1 }), length: 20 * time.Second}}},
+		scenario{name: "other codecs amid it", target: 2, discontinuities: 2, all: []stretch{
+			{source: av, length: 15 * time.Second}, {source: with(func(s *source) { s.hevc, s.fps = true, 25 }), length: 15 * time.Second},
+			{source: with(func(s *source) { s.hevc, s.fps, s.opus = true, 25, true }), length: 15 * time.Second}}},
+		steadily("HEVC and Opus", 2, with(func(s *source) { s.hevc, s.fps, s.opus = true, 25, true })),
 		steadily("frames that come up to 150 ms late", 2, with(func(s *source) { s.jitter = 150 * time.Millisecond })),
 		steadily("timestamps that are off by up to 2 ms", 2, with(func(s *source) { s.rounded = 2 })),
 		scenario{name: "a clock that is slow by a thousandth", target: 2, all: []stretch{{source: with(func(s *source) { s.drift = -0.001 }), length: time.Minute}}},

@@ -19,6 +19,12 @@ const (
 	avc1080p = "0164002affe100196764002aacd940780227e5c04400000fa4000753003c60c65801000668ebe3cb22c0fdf8f800"
 )
 
+// hvcC of x265, Main profile; and the identification header of stereo Opus.
+const (
+	hvcC     = "0101600000009000000000001ef000fcfdf8f800000f03a00001001840010c01ffff01600000030090000003000003001e959009a10001002b42010101600000030090000003000003001ea01420207cb965644a4c2f016808000003000800000300c840a2000100064401c073c189"
+	opusHead = "4f707573486561640102380180bb0000000000"
+)
+
 // A source is an encoder made of nothing: what it sends, and when. Its zero
 // value sends 30 pictures a second, a keyframe each second, no sound.
 type source struct {
@@ -28,11 +34,13 @@ type source struct {
 	key      func(n int) bool          // which pictures are; nil: by gop
 	bframes  bool
 	config   string  // avcC; "": avc720p
+	hevc     bool    // H.265 instead, 160x120
 	silent   bool    // of its frame rate: the configuration does not tell
 	announce float64 // the frame rate that it tells; 0: fps
 
 	rate      int  // of sound; 0: none
 	channels  byte // channel configuration; 0: 2
+	opus      bool // packets of 20 ms instead of AAC; rate is 48000
 	noVideo   bool
 	lateVideo time.Duration // nothing of it comes before
 	lateAudio time.Duration
@@ -55,6 +63,7 @@ type sample struct {
 	composition int64  // ms
 	key         bool
 	size        int
+	hevc, opus  bool
 }
 
 func (s *source) tracks(t testing.TB) (list []media.Track) {
@@ -64,11 +73,15 @@ func (s *source) tracks(t testing.TB) (list []media.Track) {
 		if config == "" {
 			config = avc720p
 		}
+		parse := media.H264Track
+		if s.hevc {
+			config, parse = hvcC, media.HEVCTrack
+		}
 		b, err := hex.DecodeString(config)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := media.H264Track(b)
+		v, err := parse(b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +94,12 @@ func (s *source) tracks(t testing.TB) (list []media.Track) {
 		list = append(list, v)
 	}
 	if s.rate > 0 {
-		a, err := media.AACTrack(s.asc())
+		config, parse := s.asc(), media.AACTrack
+		if s.opus {
+			config, _ = hex.DecodeString(opusHead)
+			parse = media.OpusTrack
+		}
+		a, err := parse(config)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +141,7 @@ func (s *source) pictures(random *rand.Rand) iter.Seq[sample] {
 			} else if key {
 				keyAt += gop
 			}
-			p := sample{at: at, track: media.VideoTrack, key: key, size: 60}
+			p := sample{at: at, track: media.VideoTrack, key: key, size: 60, hevc: s.hevc}
 			if key {
 				p.size = 400
 			}
@@ -150,9 +168,13 @@ func (s *source) pictures(random *rand.Rand) iter.Seq[sample] {
 
 func (s *source) sounds() iter.Seq[sample] {
 	return func(yield func(sample) bool) {
+		length := int64(1024)
+		if s.opus {
+			length = 960
+		}
 		for n := int64(0); ; n++ {
-			at := time.Duration(n * 1024 * int64(time.Second) / int64(s.rate))
-			if !yield(sample{at: at, track: media.AudioTrack, key: true, size: 20}) {
+			at := time.Duration(n * length * int64(time.Second) / int64(s.rate))
+			if !yield(sample{at: at, track: media.AudioTrack, key: true, size: 20, opus: s.opus}) {
 				return
 			}
 		}
@@ -232,10 +254,18 @@ func (s *source) stamp(p *sample, random *rand.Rand) bool {
 // payload is bytes of the right form: a NAL unit of the right type, or no AAC.
 func (p *sample) payload() []byte {
 	b := make([]byte, p.size)
-	if p.track == media.VideoTrack {
+	switch {
+	case p.opus:
+		b[0] = 0xfc // one frame of 20 ms, CELT
+	case p.track == media.AudioTrack:
+	default:
 		binary.BigEndian.PutUint32(b, uint32(p.size-4))
-		if b[4] = 0x41; p.key {
-			b[4] = 0x65
+		slice, idr := byte(0x41), byte(0x65) // H.264: types 1 and 5
+		if p.hevc {
+			slice, idr, b[5] = 1<<1, 19<<1, 1 // H.265: TRAIL_R is 1, IDR_W_RADL 19
+		}
+		if b[4] = slice; p.key {
+			b[4] = idr
 		}
 	}
 	return b
