@@ -142,7 +142,11 @@ func (l *liveLook) figures(p paint, columns int) []string {
 	if bps, ok := l.bps(); ok {
 		lines = append(lines, liveField(p, columns, "bitrate", withChart(bitrateOf(bps), sparkline(l.Rates, func(r liveRate) float64 { return r.Bps }, keepRates), room)))
 	}
-	for _, f := range [][2]string{{"media", printable(t.Media)}, {"encoder", encoderText(t)}, {"received", receivedText(t)}} {
+	label := "media"
+	for _, part := range wrap(printable(t.Media), room) { // a ladder has a line or two
+		lines, label = append(lines, liveField(p, columns, label, part)), ""
+	}
+	for _, f := range [][2]string{{"encoder", encoderText(t)}, {"received", receivedText(t)}} {
 		if f[1] != "" {
 			lines = append(lines, liveField(p, columns, f[0], f[1]))
 		}
