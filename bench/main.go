@@ -104,7 +104,7 @@ var scenarios = []scenario{
 	{"churn", "memory over many short publishes", (*bench).churn},
 	{"api", "requests per second of active-livestream-session", (*bench).api},
 	{"writes", "latency of reads while livestreams are written", (*bench).writes},
-	{"waiters", "memory of waiting reloads", (*bench).waiters},
+	{"waiters", "memory of waiting reloads, and what is left of them when all leave at once", (*bench).waiters},
 }
 
 // A bench is one run of the program.

@@ -51,7 +51,7 @@ func (b *bench) plain(ctx context.Context) error {
 	b.add(row{Scenario: name, What: "server CPU per Gbit of whole segments", Unit: "s", Ours: ours.perGbit(), Bare: theirs.perGbit()}.ratioMost(1.5))
 	b.add(row{Scenario: name, What: "media handed out", Unit: "Gbit", Ours: float64(ours.bytes) * 8 / 1e9, Bare: float64(theirs.bytes) * 8 / 1e9})
 	b.add(row{Scenario: name, What: "stalls + errors + jumps", Ours: float64(ours.errors), Bare: float64(theirs.errors)}.none().noted(ours.first))
-	return nil
+	return b.besideFiles(ctx, s, n, &ours, name)
 }
 
 // segments lets one audience join and play for a phase: joining, which fetches

@@ -3,6 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,7 +57,7 @@ func (b *bench) waiters(ctx context.Context) error {
 	if err := air.stop(); err != nil {
 		return err
 	}
-	ours, err := b.waitAt(ctx, t.child, t.http, uri)
+	ours, err := b.waitAt(ctx, t.child, t.goroutines, t.http, uri)
 	if err != nil {
 		return err
 	}
@@ -67,13 +72,87 @@ func (b *bench) waiters(ctx context.Context) error {
 	if err := bare.step(len(rec.Steps) - 1); err != nil {
 		return err
 	}
-	theirs, err := b.waitAt(ctx, bare.child, bare.http, "/hls/bare/run/viewer/index.m3u8")
+	theirs, err := b.waitAt(ctx, bare.child, nil, bare.http, "/hls/bare/run/viewer/index.m3u8")
 	if err != nil {
 		return err
 	}
 	b.add(row{Scenario: "waiters", What: fmt.Sprintf("memory of each of %d waiting reloads", b.Waiters), Unit: "KB",
-		Ours: ours, Bare: theirs}.atMost(25).noted("growth of heap and stacks, the connection included; kernel sockets are not in it"))
+		Ours: ours.kb, Bare: theirs.kb}.atMost(25).noted("growth of heap and stacks, the connection included; kernel sockets are not in it"))
+	b.add(row{Scenario: "waiters", What: "all disconnect: goroutines and descriptors as before after", Unit: "s",
+		Ours: ours.back.Seconds(), Bare: theirs.back.Seconds()}.atMost(5).noted(fmt.Sprintf("of bare descriptors alone; ours had %d goroutines more while they waited", ours.goroutines)))
 	return nil
+}
+
+// A waiting is what requests that wait cost one server.
+type waiting struct {
+	kb         float64       // each
+	goroutines int           // all of them together
+	back       time.Duration // until nothing was left of them after all left at once
+}
+
+// goroutines is how many the server under test has.
+func (t *tally) goroutines(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+t.admin+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := strings.Cut(string(text), "\ngo_goroutines ")
+	line, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.Atoi(line)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("no go_goroutines in the metrics: %w", err)
+	}
+	return n, nil
+}
+
+// holds is how many descriptors and, where the server tells, goroutines it has.
+func (c *child) holds(ctx context.Context, goroutines func(context.Context) (int, error)) (fds, n int, err error) {
+	if goroutines != nil {
+		if n, err = goroutines(ctx); err != nil {
+			return 0, 0, err
+		}
+	}
+	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.cmd.Process.Pid))
+	return len(list), n, err
+}
+
+// spare is what a server may have more than before and be as it was: what serves
+// the question, a timer, a checkpoint.
+const spare = 8
+
+// forgotten closes all connections at once, and waits until the server has as
+// little as before.
+func forgotten(ctx context.Context, c *child, goroutines func(context.Context) (int, error), conns []*conn, fds, n int) (time.Duration, error) {
+	began := time.Now()
+	for _, conn := range conns {
+		conn.close()
+	}
+	for {
+		nowFDs, now, err := c.holds(ctx, goroutines)
+		took := time.Since(began)
+		switch {
+		case err != nil:
+			return took, err
+		case nowFDs <= fds+spare && now <= n+spare:
+			return took, nil
+		case took > answerTimeout:
+			return took, fmt.Errorf("%v after all left there are %d descriptors (%d before) and %d goroutines (%d)", took, nowFDs, fds, now, n)
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return took, err
+		}
+	}
 }
 
 func dirOf(p string) string {
@@ -86,23 +165,27 @@ func dirOf(p string) string {
 }
 
 // waitAt has b.Waiters connections wait for the next part and returns what each
-// takes in the server, in KB.
-func (b *bench) waitAt(ctx context.Context, c *child, host, uri string) (float64, error) {
+// takes in the server, and how long it takes to forget them.
+func (b *bench) waitAt(ctx context.Context, c *child, goroutines func(context.Context) (int, error), host, uri string) (w waiting, err error) {
 	look := newConn(host)
 	defer look.close()
 	a, err := look.get(uri, "")
 	if err != nil {
-		return 0, err
+		return w, err
 	}
 	m, err := playlist.ParseMedia(string(a.body))
 	if err != nil {
-		return 0, fmt.Errorf("%s: status %d: %w", uri, a.status, err)
+		return w, fmt.Errorf("%s: status %d: %w", uri, a.status, err)
 	}
 	var s step
 	s.position(m)
 	before, err := c.usage()
 	if err != nil {
-		return 0, err
+		return w, err
+	}
+	fds, n, err := c.holds(ctx, goroutines)
+	if err != nil {
+		return w, err
 	}
 	conns := make([]*conn, b.Waiters)
 	for i := range conns {
@@ -116,20 +199,27 @@ func (b *bench) waitAt(ctx context.Context, c *child, host, uri string) (float64
 	began := time.Now()
 	path := fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", uri, s.NextMSN, s.NextParts)
 	if err := sendAll(conns, path); err != nil {
-		return 0, err
+		return w, err
 	}
 	b.say("%d requests wait, after %v", len(conns), time.Since(began).Round(time.Millisecond))
 	if err := pause(ctx, time.Second); err != nil {
-		return 0, err
+		return w, err
 	}
 	after, err := c.usage()
 	if err != nil {
-		return 0, err
+		return w, err
 	}
 	if n := answered(conns); n > 0 {
-		return 0, fmt.Errorf("%d of %d requests did not wait until they were measured (%v)", n, len(conns), time.Since(began))
+		return w, fmt.Errorf("%d of %d requests did not wait until they were measured (%v)", n, len(conns), time.Since(began))
 	}
-	return float64(after.heap-before.heap) / 1024 / float64(len(conns)), nil
+	w.kb = float64(after.heap-before.heap) / 1024 / float64(len(conns))
+	_, during, err := c.holds(ctx, goroutines)
+	if err != nil {
+		return w, err
+	}
+	w.goroutines = during - n
+	w.back, err = forgotten(ctx, c, goroutines, conns, fds, n)
+	return w, err
 }
 
 // sendAll sends a request on each connection, some at a time.
