@@ -51,6 +51,8 @@ type serverFlags struct {
 	KeepTimeline days `env:"TALLY_KEEP_TIMELINE" default:"90" placeholder:"DAYS" help:"How long it is kept what happened to sessions, and when media came (${default} days)."`
 	KeepWindows  days `env:"TALLY_KEEP_WINDOWS" default:"7" placeholder:"DAYS" help:"How long it is kept what was counted each half second (${default} days); seconds and their sums stay."`
 
+	KeepRecordings days `env:"TALLY_KEEP_RECORDINGS" placeholder:"DAYS" help:"How long the recordings of livestreams with keep are kept (unset or 0: until they are deleted)."`
+
 	TLSCert string `name:"tls-cert" env:"TALLY_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain for HTTPS and RTMPS; a new file is taken over while the server runs."`
 	TLSKey  string `name:"tls-key" env:"TALLY_TLS_KEY" placeholder:"FILE" help:"Its PEM private key."`
 

@@ -74,6 +74,9 @@ func (s *server) metrics() http.Handler {
 		return int64(n)
 	})
 
+	counter("tally_segments_written_bytes_total", "Media put on disk, for DVR windows and recordings.", s.archive.Written)
+	counter("tally_segments_lost_total", "Segments that were to be put on disk and could not.", s.archive.Lost)
+
 	gauge("tally_disk_free_bytes", "Free space in the data directory.", func() int64 {
 		free, err := freeBytes(s.flags.DataDir)
 		if err != nil {

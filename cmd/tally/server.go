@@ -17,8 +17,10 @@ import (
 	"tally/docs"
 	"tally/internal/api"
 	"tally/internal/auth"
+	"tally/internal/blob"
 	"tally/internal/cli"
 	"tally/internal/hls"
+	"tally/internal/hls/archive"
 	"tally/internal/ingest"
 	"tally/internal/ingest/rtmpserver"
 	"tally/internal/livestream"
@@ -46,6 +48,8 @@ type server struct {
 	ports    *listeners
 	store    *sqlite.Store
 	auth     *auth.Authenticator
+	segments *blob.Disk
+	archive  *archive.Library
 	registry *hls.Registry
 	counter  *usage.Counter
 	manager  *ingest.Manager
@@ -107,7 +111,10 @@ func (s *server) wire(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	s.auth = &auth.Authenticator{Store: s.store}
-	s.registry = hls.NewRegistry(hls.Config{MediaBase: s.flags.mediaBase()})
+	if err := s.openArchive(); err != nil {
+		return err
+	}
+	s.registry = hls.NewRegistry(hls.Config{MediaBase: s.flags.mediaBase(), Archive: s.archive, Log: s.log})
 	s.counter = usage.New(usage.Config{})
 	s.manager = ingest.New(ingest.Config{Store: s.store, Open: s.openOutput, Usage: s.counter, Log: s.log})
 	s.rtmp = rtmpserver.New(rtmpserver.Config{Publish: rtmpserver.By(s.manager.Publish), Log: s.log})
@@ -117,7 +124,7 @@ func (s *server) wire(ctx context.Context, out io.Writer) error {
 	s.playback = playback.New(playback.Config{
 		Registry: s.registry, Signer: signer, Counter: s.counter, Records: s.store,
 		Access: s.store, Tokens: s.tokens.Keyring, PublicURL: s.flags.PublicURL,
-		Delivery: s.flags.delivery(), Log: s.log,
+		Delivery: s.flags.delivery(), Archive: s.archive, Log: s.log,
 		MaxViewers: s.flags.MaxViewers, MaxEgressBps: int64(s.flags.MaxEgress),
 	})
 	allow, err := s.flags.webhookAllow()
@@ -140,6 +147,9 @@ func (s *server) openOutput(r livestream.Record) ingest.Output {
 		SessionID:    r.Session.ID,
 		Run:          r.Livestream.Run,
 		EndlistDelay: r.Livestream.Settings.EndlistDelay,
+		LivestreamID: r.Livestream.ID,
+		DVRWindow:    r.Livestream.Settings.DVRWindow,
+		Keep:         r.Livestream.Settings.Keep,
 	})
 	return output{packager, func() { s.counter.End(r.Session.ID) }}
 }
@@ -169,8 +179,8 @@ func (s *server) routes() (http.Handler, error) {
 		RTMPPort:       port(s.ports.rtmp),
 		TrustedProxies: proxies,
 		RateLimit:      s.flags.APIRateLimit, AddressRateLimit: s.flags.APIAddressRateLimit,
-		AccessLog: s.flags.AccessLog,
-		Logger:    s.log,
+		AccessLog: s.flags.AccessLog, Recordings: s.archive,
+		Logger: s.log,
 	}
 	if s.ports.rtmps != nil {
 		config.RTMPSPort = port(s.ports.rtmps)
@@ -190,7 +200,7 @@ func (s *server) routes() (http.Handler, error) {
 // A front sends media and API requests past the mux: they are nearly all there
 // are, and both take their paths apart themselves, where a mux would redirect.
 type front struct {
-	playback http.Handler // everything below /hls/
+	playback http.Handler // everything below /hls/ and /vod/{session_id}/
 	api      http.Handler // everything below /client/v4 and /accounts, and webhookKeyPath
 	rest     http.Handler
 }
@@ -212,7 +222,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	}
 	switch path := r.URL.Path; {
-	case len(path) > len(mediaPrefix) && path[:len(mediaPrefix)] == mediaPrefix:
+	case len(path) > len(mediaPrefix) && path[:len(mediaPrefix)] == mediaPrefix, isVOD(path):
 		f.playback.ServeHTTP(w, r)
 	case below(path, "/client/v4"), below(path, "/accounts"), path == webhookKeyPath:
 		if r.TLS != nil && usualPort(r.Host) {
@@ -259,6 +269,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { tuneGC(serving); return nil })
 	g.Go(func() error { s.auth.Run(serving, s.log); return nil })
 	g.Go(func() error { return s.webhooks.Run(telling) })
+	g.Go(func() error { s.sweepArchive(serving); return nil })
 	s.ports.log(s.log)
 	s.log.Info("webhooks are signed; their receivers find the key here", "url", s.webhookKeyURL())
 	if warning := plainOnPublic(s.flags.PublicURL, s.ports.http.Addr(), s.ports.https != nil); warning != "" {
@@ -332,6 +343,7 @@ func (s *server) close() {
 	if s.registry != nil {
 		s.registry.Close()
 	}
+	s.closeArchive()
 	if err := s.store.Close(); err != nil {
 		s.log.Error("close store", "err", err)
 	}

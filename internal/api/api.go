@@ -102,6 +102,8 @@ type Config struct {
 	Auth     *auth.Authenticator
 	Control  Control
 	Webhooks Webhooks
+	// Recordings are what is kept of sessions; nil: nothing is.
+	Recordings Recordings
 	// PlaybackKeys fetches the keys of playback tokens; nil: a key with jwks_url
 	// cannot be made.
 	PlaybackKeys PlaybackKeys
@@ -156,6 +158,9 @@ func New(c Config) http.Handler {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Recordings == nil {
+		c.Recordings = noRecordings{}
 	}
 	if c.RTMPPort == 0 {
 		c.RTMPPort = 1935

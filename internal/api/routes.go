@@ -47,6 +47,8 @@ var routes = []route{
 	{"GET", appPath + "/livestreams/sessions/{session_id}/events", auth.Read, getTimeline},            // ours
 	{"GET", appPath + "/livestreams/sessions/{session_id}/audit", auth.Read, getAudit},                // ours
 	{"GET", appPath + "/livestreams/sessions/{session_id}/viewers", auth.Read, listViewers},           // ours
+	{"GET", appPath + "/livestreams/sessions/{session_id}/recording", auth.Read, getRecording},        // ours
+	{"DELETE", appPath + "/livestreams/sessions/{session_id}/recording", auth.Write, deleteRecording}, // ours
 	{"GET", appPath + "/sessions/{session_id}/livestream-sessions", auth.Read, listSessionsOfSession}, // L10
 
 	{"GET", appPath + "/analytics/livestreams/overall", auth.Read, getUsage},      // L11

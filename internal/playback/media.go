@@ -20,7 +20,7 @@ func (h *Handler) initSection(w http.ResponseWriter, r *http.Request, p path) er
 	}
 	i := st.Window().Current().Init(p.epoch, p.number)
 	if i == nil {
-		return errNotListed
+		return h.pastInit(w, r, p, st.Main())
 	}
 	mediaHeader(w, i.Length)
 	switch {
@@ -79,7 +79,7 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, p path) error 
 	}
 	seg := st.Window().Current().Segment(p.epoch, p.number)
 	if seg == nil {
-		return errNotListed
+		return h.pastSegment(w, r, p, st, st.Main())
 	}
 	mediaHeader(w, seg.Length)
 	whole := false
@@ -179,6 +179,15 @@ func oneRange(v []string) bool {
 // these answers have an entity tag, for If-Range: a ninth header would make each
 // map of headers grow.
 func (h *Handler) serveCondition(w http.ResponseWriter, r *http.Request, pieces [][]byte) bool {
+	c := &content{pieces: pieces}
+	for _, p := range pieces {
+		c.size += int64(len(p))
+	}
+	return h.serveContent(w, r, c, c.size)
+}
+
+// serveContent is serveCondition for media of that size.
+func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, media io.ReadSeeker, size int64) bool {
 	if v := r.Header["Range"]; len(v) > 0 && !oneRange(v) {
 		r = r.Clone(r.Context())
 		delete(r.Header, "Range")
@@ -186,14 +195,10 @@ func (h *Handler) serveCondition(w http.ResponseWriter, r *http.Request, pieces 
 	hdr := w.Header()
 	delete(hdr, "Content-Length")
 	hdr["Etag"] = mediaTag // as net/http spells it
-	c := &content{pieces: pieces}
-	for _, p := range pieces {
-		c.size += int64(len(p))
-	}
 	sink := &sink{ResponseWriter: w}
-	http.ServeContent(sink, r, "", time.Time{}, c)
+	http.ServeContent(sink, r, "", time.Time{}, media)
 	h.gate.out.add(int(sink.written))
-	return r.Method == http.MethodGet && sink.err == nil && sink.written == c.size
+	return r.Method == http.MethodGet && sink.err == nil && sink.written == size
 }
 
 // A sink counts what was written.

@@ -3,6 +3,7 @@ package playback
 import (
 	"strings"
 
+	"tally/internal/hls/archive"
 	"tally/internal/viewer"
 )
 
@@ -18,6 +19,12 @@ const (
 	fileInit              // {playback_id}/{run}[/{viewer}]/init-{epoch}-{number}.mp4
 	filePart              // {playback_id}/{run}[/{viewer}]/part-{epoch}-{counter}.m4s
 	fileSegment           // {playback_id}/{run}[/{viewer}]/seg-{epoch}-{msn}.m4s
+
+	// below /vod/, see parseVOD
+	fileVOD
+	fileVODMedia
+	fileVODInit
+	fileVODSegment
 )
 
 // A path is a request's path, taken apart. Its texts point into the path.
@@ -28,6 +35,11 @@ type path struct {
 	viewer     string // shaped like a viewer id, not verified; "" in media URLs of shared delivery
 	epoch      int64
 	number     int64 // of an init section, part counter or media sequence number
+
+	// of a recording
+	session   string
+	rendition string
+	recording *archive.Recording
 
 	admission // why the request is answered
 }

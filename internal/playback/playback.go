@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"tally/internal/hls"
+	"tally/internal/hls/archive"
 	"tally/internal/hls/playlist"
 	"tally/internal/livestream"
 	"tally/internal/playback/beacon"
@@ -64,9 +65,11 @@ type Config struct {
 	// At either limit new viewers are answered 503. 0: none.
 	MaxViewers   int
 	MaxEgressBps int64 // bits per second, of bodies
+
+	Archive *archive.Library // recordings; nil: there are none
 }
 
-// A Handler answers everything below /hls/. It may be used concurrently.
+// A Handler answers everything below /hls/ and /vod/{session_id}/. It may be used concurrently.
 type Handler struct {
 	registry *hls.Registry
 	signer   *viewer.Signer
@@ -80,6 +83,7 @@ type Handler struct {
 	accesses accesses
 	tokens   *playtoken.Keyring
 	public   string // origin of PublicURL; "" without
+	archive  *archive.Library
 
 	drain    context.Context // done: the server stops
 	startEnd context.CancelCauseFunc
@@ -100,6 +104,7 @@ func New(c Config) *Handler {
 		registry: c.Registry, signer: c.Signer, counter: c.Counter, records: c.Records,
 		mode: c.Delivery, vary: vary, log: c.Log, tokens: c.Tokens, public: originOf(strings.ToLower(c.PublicURL)),
 	}
+	h.archive = c.Archive
 	h.board.topics = map[string]*topic{}
 	h.drain, h.startEnd = context.WithCancelCause(context.Background())
 	h.gate.maxViewers, h.gate.maxBps, h.gate.counter, h.gate.log = c.MaxViewers, c.MaxEgressBps, c.Counter, c.Log
@@ -152,6 +157,9 @@ var statuses = []struct {
 	{errNeverLive, http.StatusNotFound},
 	{errOver, http.StatusNotFound},
 	{errNotListed, http.StatusNotFound},
+	{errNoRecording, http.StatusNotFound},
+	{errStillLive, http.StatusNotFound},
+	{errVODPath, http.StatusNotFound},
 	{errMethod, http.StatusMethodNotAllowed},
 	{errPostOnly, http.StatusMethodNotAllowed},
 	{errTooLong, http.StatusRequestEntityTooLarge},
@@ -177,6 +185,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	hdr["Timing-Allow-Origin"] = anyOrigin
 	hdr["X-Content-Type-Options"] = nosniff
 	p, ok := parsePath(r.URL.Path)
+	recorded := strings.HasPrefix(r.URL.Path, vodPrefix)
+	if recorded {
+		p, ok = parseVOD(r.URL.Path)
+	}
 	if r.URL.RawPath != "" { // a path that needs unescaping is none of ours
 		p, ok = path{}, false
 	}
@@ -190,8 +202,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = errPostOnly
 	case p.file != fileBeacon && r.Method != http.MethodGet && r.Method != http.MethodHead:
 		err = errMethod
+	case !ok && recorded:
+		err = errVODPath
 	case !ok:
 		err = errPath
+	case recorded:
+		err = h.vod(w, r, p)
 	default:
 		err = h.admitted(w, r, p)
 	}
@@ -214,6 +230,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, p path) error {
 		return h.part(w, r, p)
 	case fileSegment:
 		return h.segment(w, r, p)
+	case fileVOD, fileVODMedia, fileVODInit, fileVODSegment:
+		return h.serveVOD(w, r, p)
 	default:
 		return h.initSection(w, r, p)
 	}

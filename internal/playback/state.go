@@ -18,6 +18,9 @@ type State struct {
 	Since    *time.Time `json:"since"`    // waiting: publish accepted; live: on air; reconnecting: last media; ended: end
 	Deadline *time.Time `json:"deadline"` // reconnecting: when the broadcast ends unless the encoder returns
 	Run      *string    `json:"run"`      // names the playlist that index.m3u8 leads to; another run is another broadcast
+	// Recording is the session whose recording can be played, below /vod/; null
+	// unless the broadcast is over and was kept.
+	Recording *string `json:"recording"`
 }
 
 // state answers with JSON, or with an event stream where that is accepted.
@@ -78,6 +81,9 @@ func (h *Handler) derive(ctx context.Context, playbackID string) (st State, sett
 		st.Deadline = stamp(s.Deadline, s.Phase == livestream.Reconnecting)
 	case livestream.StageEnded:
 		st.Since = stamp(s.StoppedAt, true)
+		if h.archive != nil && h.archive.Has(s.ID) {
+			st.Recording = &s.ID
+		}
 	}
 	if run != "" && stage != livestream.StageWaiting {
 		st.Run = &run

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tally/internal/hls"
+	"tally/internal/hls/archive"
 	"tally/internal/livestream"
 	"tally/internal/media"
 	"tally/internal/playback"
@@ -43,6 +44,7 @@ type world struct {
 	mu     sync.Mutex // guards record
 	record livestream.Record
 
+	made     options
 	packager *hls.Packager
 	epoch    int64
 	frames   int64 // written of this epoch
@@ -65,6 +67,10 @@ type options struct {
 	maxViewers int
 	maxBps     int64
 	log        io.Writer // nil: nowhere
+
+	archive *archive.Library // nil: memory alone
+	dvr     time.Duration
+	keep    bool
 }
 
 func newWorld(t testing.TB, o ...options) *world {
@@ -79,12 +85,12 @@ func newWorld(t testing.TB, o ...options) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, registry: hls.NewRegistry(hls.Config{MediaBase: told.base}), signer: signer, counter: usage.New(usage.Config{})}
+	w := &world{t: t, registry: hls.NewRegistry(hls.Config{MediaBase: told.base, Archive: told.archive}), made: told, signer: signer, counter: usage.New(usage.Config{})}
 	w.record.Livestream = livestream.Livestream{PlaybackID: id}
 	w.handler = playback.New(playback.Config{
 		Registry: w.registry, Signer: signer, Counter: w.counter, Records: w,
 		Delivery: told.delivery, Log: slog.New(slog.NewTextHandler(told.log, nil)),
-		MaxViewers: told.maxViewers, MaxEgressBps: told.maxBps,
+		MaxViewers: told.maxViewers, MaxEgressBps: told.maxBps, Archive: told.archive,
 	})
 	return w
 }
@@ -121,8 +127,13 @@ func (w *world) open(run string) {
 	w.record.Livestream.Run = livestream.Run{ID: run, TargetDuration: 2}
 	w.mu.Unlock()
 	w.phase(livestream.Starting, func(s *livestream.Session) { s.InvokedAt = time.Now() })
+	session := "session of " + run
+	if w.made.archive != nil {
+		session = sessionOnDisk
+	}
 	w.packager = w.registry.Open(hls.OpenOptions{
-		PlaybackID: id, SessionID: "session of " + run, Run: w.record.Livestream.Run, EndlistDelay: 10 * time.Second,
+		PlaybackID: id, SessionID: session, Run: w.record.Livestream.Run, EndlistDelay: 10 * time.Second,
+		DVRWindow: w.made.dvr, Keep: w.made.keep,
 	})
 	w.packager.Mark(1<<40, 1<<40)
 	w.connect()

@@ -9,8 +9,10 @@ import (
 )
 
 // bitmapParts is how many of the newest parts a record remembers: 102 s at
-// parts of 200 ms, 171 s at 335 ms. A part older than that counts as fetched
-// before, so a longer playlist loses seconds and never invents any.
+// parts of 200 ms, 171 s at 335 ms. A part older than that is one of a viewer who
+// went back in the DVR window: what it was given before is forgotten. So what lies
+// further back counts when it is watched, and again when it is watched again;
+// never more than wall time allows.
 const bitmapParts = 512
 
 // A fetched remembers which parts a viewer was given.
@@ -37,8 +39,10 @@ func (f *fetched) add(counter int64) bool {
 			f.bits[n/64%int64(len(f.bits))] &^= 1 << (n % 64)
 		}
 		f.high = counter
-	case counter < 0 || counter <= f.high-bitmapParts:
+	case counter < 0:
 		return false
+	case counter <= f.high-bitmapParts:
+		f.high, f.bits = counter, [len(f.bits)]uint64{}
 	}
 	word, bit := &f.bits[counter/64%int64(len(f.bits))], uint64(1)<<(counter%64)
 	if *word&bit != 0 {

@@ -47,3 +47,59 @@ func (r *Rendition) media(target int) *playlist.Media {
 func (s *Segment) follows(before *Segment) bool {
 	return s.MSN == before.MSN+1 && s.Disc == before.Disc && !s.Discontinuity && !before.short
 }
+
+// AppendMultivariant appends the Multivariant Playlist of the recording, whose
+// media playlists are {below}{rendition}/index.m3u8, and returns the extended
+// buffer.
+func (r *Recording) AppendMultivariant(dst []byte, below string) []byte {
+	m := playlist.Multivariant{}
+	for i := range r.Renditions {
+		rd := &r.Renditions[i]
+		in := rd.Init(rd.lastInit())
+		if in == nil || len(r.texts[rd.Name]) == 0 || rd.Length() == 0 {
+			continue
+		}
+		v := playlist.Variant{
+			URI: below + rd.Name + "/index.m3u8", Codecs: in.Codecs, Width: in.Width, Height: in.Height,
+			FrameRate: in.FrameRate, NoClosedCaptions: true,
+		}
+		v.Bandwidth, v.AverageBandwidth = rd.bandwidths()
+		m.Variants = append(m.Variants, v)
+	}
+	return m.AppendText(dst)
+}
+
+// lastInit is the number of the newest initialization section that is played.
+func (r *Rendition) lastInit() int64 {
+	for i := len(r.Segments) - 1; i >= 0; i-- {
+		if r.Segments[i].played() {
+			return r.Segments[i].Init
+		}
+	}
+	return -1
+}
+
+// bandwidths are the bits per second of the busiest segment, and of all. Half a
+// second is mostly its keyframe, and does not tell.
+func (r *Rendition) bandwidths() (peak, average int64) {
+	for i := range r.Segments {
+		if s := &r.Segments[i]; s.played() && s.Duration >= time.Second/2 {
+			peak = max(peak, int64(float64(s.Size*8)/s.Duration.Seconds()))
+		}
+	}
+	if d := r.Length(); d > 0 {
+		average = int64(float64(r.Bytes()*8) / d.Seconds())
+	}
+	round := func(bps int64) int64 { return (bps + 999) / 1000 * 1000 }
+	return round(max(peak, average, 1)), round(average)
+}
+
+// Has reports whether a recording of the session can be played, without reading
+// what is in it.
+func (l *Library) Has(sessionID string) bool {
+	if l.isWriting(sessionID) {
+		return false
+	}
+	a, err := l.about(sessionID)
+	return err == nil && a.Keep
+}
