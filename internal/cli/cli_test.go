@@ -49,6 +49,9 @@ func TestWatchURL(t *testing.T) {
 	if got := playlistURL(l.WatchURL()); got != l.PlaybackURL {
 		t.Errorf("playlistURL = %s", got)
 	}
+	if got := playlistURL(l.WatchURL() + "?token=a.b.c"); got != l.PlaybackURL+"?token=a.b.c" {
+		t.Errorf("with a token, playlistURL = %s", got)
+	}
 }
 
 func TestPrintable(t *testing.T) {

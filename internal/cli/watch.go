@@ -70,10 +70,15 @@ func (c *WatchCmd) Run(ctx context.Context, s *Streams) error {
 	return explainWatch(err)
 }
 
-// playlistURL turns the address of a watch page into that of its playlist.
+// playlistURL turns the address of a watch page into that of its playlist, with
+// the query, which may hold a token.
 func playlistURL(address string) string {
 	if base, id, ok := strings.Cut(address, "/watch/"); ok {
-		return base + "/hls/" + strings.Trim(id, "/") + "/index.m3u8"
+		id, query, queried := strings.Cut(id, "?")
+		address = base + "/hls/" + strings.Trim(id, "/") + "/index.m3u8"
+		if queried {
+			address += "?" + query
+		}
 	}
 	return address
 }
