@@ -7,6 +7,7 @@
 // goroutine and reads no clock. Seven things are looked at, each in a file of its own:
 //
 //	keyframes.go  distance of keyframes       KEYFRAME_INTERVAL
+//	grid.go       keyframes of renditions     KEYFRAME_INTERVAL
 //	bitrate.go    swings of the bitrate       BITRATE
 //	pictures.go   frame rate, missing frames  FRAMES_DROPPED
 //	stamps.go     broken timestamps           TIMESTAMPS
@@ -26,6 +27,7 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -272,7 +274,7 @@ func (w *Watcher) details() (details [codes]string) {
 	}
 	for _, l := range w.pictures {
 		sum := l.sum()
-		note(alarmKeyframes, l, w.pictures, l.keys.check(w.now))
+		note(alarmKeyframes, l, w.pictures, cmp.Or(l.keys.check(w.now), w.checkGrid(l)))
 		note(alarmPictures, l, w.pictures, w.checkPictures(l, sum))
 		note(alarmStamps, l, w.pictures, w.checkStamps(sum))
 		note(alarmBitrate, l, w.pictures, l.bitrate.check())

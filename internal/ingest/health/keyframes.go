@@ -28,7 +28,9 @@ type keyframes struct {
 	last  int64 // DTS of the newest keyframe
 	dts   int64 // of the newest picture
 	ring  [16]interval
-	n     int // intervals measured
+	n     int       // intervals measured
+	at    [16]int64 // DTS of the newest keyframes
+	keys  int       // keyframes since the last jump
 }
 
 type interval struct {
@@ -40,11 +42,13 @@ type interval struct {
 func (k *keyframes) frame(f media.Frame, at time.Duration) {
 	k.dts = f.DTS
 	if f.Discontinuity {
-		k.began = false
+		k.began, k.keys = false, 0
 	}
 	if !f.Key {
 		return
 	}
+	k.at[k.keys%len(k.at)] = f.DTS
+	k.keys++
 	if k.began {
 		k.ring[k.n%len(k.ring)] = interval{videoTime(f.DTS - k.last), at}
 		k.n++

@@ -15,6 +15,8 @@ type rendition struct {
 	fps  int
 	gop  float64 // seconds
 	from float64 // when it stops, seconds; 0: it does not
+	// offset is how much later than those of others its keyframes come, seconds.
+	offset float64
 }
 
 // ladder sends renditions and sounds in languages ("": none) for that many
@@ -35,7 +37,7 @@ func ladder(length int, renditions []rendition, languages []string, stops int) *
 		at := time.Duration(ms) * time.Millisecond
 		for i, r := range renditions {
 			if step := int64(1000 / r.fps); ms%step == 0 && (r.from == 0 || float64(ms) < r.from*1000) {
-				key := ms/step%int64(r.gop*float64(r.fps)) == 0
+				key := ms == 0 || (ms-int64(r.offset*1000))/step%int64(r.gop*float64(r.fps)) == 0
 				w.Frame(media.Frame{Track: media.VideoID(uint8(i)), DTS: ms * 90, PTS: ms * 90, Key: key}, 8000, at)
 			}
 		}
@@ -56,7 +58,7 @@ func warnings(w *Watcher) (texts []string) {
 }
 
 func TestLadder(t *testing.T) {
-	good := []rendition{{[2]int{1920, 1080}, 50, 2, 0}, {[2]int{1280, 720}, 50, 2, 0}, {[2]int{640, 360}, 25, 2, 0}}
+	good := []rendition{{[2]int{1920, 1080}, 50, 2, 0, 0}, {[2]int{1280, 720}, 50, 2, 0, 0}, {[2]int{640, 360}, 25, 2, 0, 0}}
 	with := func(i int, change func(*rendition)) []rendition {
 		rs := append([]rendition(nil), good...)
 		change(&rs[i])
@@ -72,6 +74,10 @@ func TestLadder(t *testing.T) {
 		{"all well", good, -1, "", nil},
 		{"keyframes of one", with(1, func(r *rendition) { r.gop = 8 }), -1, livestream.KeyframeInterval,
 			[]string{"video track 1 (1280x720): keyframes every 8 s", "set Keyframe Interval to 2 s"}},
+		{"keyframes at other times", with(2, func(r *rendition) { r.offset = 1 }), -1, livestream.KeyframeInterval,
+			[]string{"video track 2 (640x360): keyframes do not come at the times of those of video track 0", "same Keyframe Interval"}},
+		{"keyframes twice as often", with(1, func(r *rendition) { r.gop = 1 }), -1, "", nil},
+		{"keyframes half as often", with(1, func(r *rendition) { r.gop = 4 }), -1, "", nil},
 		{"one stops", with(2, func(r *rendition) { r.from = 20 }), -1, livestream.FramesDropped,
 			[]string{"video track 2 (640x360): ", "video frames of the last "}},
 		{"a language stops", good, 1, livestream.NoAudio, []string{"audio track 1 (fr): no audio for"}},
@@ -101,7 +107,7 @@ func TestLadder(t *testing.T) {
 func TestLadderDoesNotFlood(t *testing.T) {
 	var rs []rendition
 	for i := range 8 {
-		rs = append(rs, rendition{[2]int{160 * (8 - i), 90 * (8 - i)}, 25, 8, 0})
+		rs = append(rs, rendition{[2]int{160 * (8 - i), 90 * (8 - i)}, 25, 8, 0, 0})
 	}
 	w := ladder(30, rs, []string{"en"}, -1)
 	got := warnings(w)
@@ -120,7 +126,7 @@ func TestLadderDoesNotFlood(t *testing.T) {
 }
 
 func TestLadderInWords(t *testing.T) {
-	w := ladder(6, []rendition{{[2]int{1920, 1080}, 50, 2, 0}, {[2]int{1280, 720}, 25, 2, 0}}, []string{"en", "fr"}, -1)
+	w := ladder(6, []rendition{{[2]int{1920, 1080}, 50, 2, 0, 0}, {[2]int{1280, 720}, 25, 2, 0, 0}}, []string{"en", "fr"}, -1)
 	const want = "H.264 High 1920x1080 50 fps + 1280x720 25 fps, AAC-LC 48 kHz stereo (en) + 48 kHz stereo (fr)"
 	if got := w.Report().Media; got != want {
 		t.Errorf("%q, want %q", got, want)
