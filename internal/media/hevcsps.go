@@ -115,8 +115,10 @@ func (info *hevcInfo) tools(r *bitReader, orderBits int) {
 	for range 6 { // block and transform sizes and depths
 		r.ue()
 	}
-	if r.flag() && r.flag() { // scaling_list_enabled_flag, sps_scaling_list_data_present_flag
-		skipHEVCScaling(r)
+	if r.flag() { // scaling_list_enabled_flag
+		if r.flag() { // sps_scaling_list_data_present_flag
+			skipHEVCScaling(r)
+		}
 	}
 	r.skip(2)     // amp_enabled_flag, sample_adaptive_offset_enabled_flag
 	if r.flag() { // pcm_enabled_flag
@@ -238,7 +240,11 @@ func skipReferenceSets(r *bitReader) bool {
 			r.ue()
 			n := 0
 			for range pictures + 1 {
-				if r.flag() || r.flag() { // used_by_curr_pic_flag, else use_delta_flag
+				used := r.flag() // used_by_curr_pic_flag
+				if !used {
+					used = r.flag() // use_delta_flag
+				}
+				if used {
 					n++
 				}
 			}

@@ -22,7 +22,7 @@ var opusMagic = []byte("OpusHead")
 func OpusTrack(head []byte) (Track, error) {
 	config, err := parseOpusHead(bytes.TrimPrefix(head, opusMagic))
 	if err != nil {
-		return Track{}, fmt.Errorf("Opus configuration of %d bytes: %w", len(head), err)
+		return Track{}, fmt.Errorf("configuration of Opus, %d bytes: %w", len(head), err)
 	}
 	return Track{
 		ID:          AudioTrack,
