@@ -322,7 +322,7 @@ func pastOf(sessionID string, of *archive.Rendition, g *archive.Segment) PastSeg
 		FirstPart: g.FirstPart, Parts: g.Parts, Held: g.Stand != archive.StandNone, Gap: g.Gap(),
 		at: g.At, disc: g.Disc, discontinuity: g.Discontinuity,
 	}
-	if in := of.Init(g.Init); in != nil {
+	if in := of.Init(g); in != nil {
 		p.mapURI = archive.InitName(in.Epoch, in.Number)
 	}
 	return p

@@ -201,7 +201,7 @@ func TestKilled(t *testing.T) {
 	r2.Resume(past)
 	r2.Begin(aboutOf("s1", true))
 	f2 := &feeder{lane: r2.Lane("main"), epoch: 2, msn: 17, counter: 90, disc: 9}
-	f2.segment(func(h *Head) { h.Discontinuity = true })
+	f2.segment(func(h *Head) { h.Discontinuity, h.Init.Epoch = true, 2 }) // numbers of them begin anew
 	r2.Close(true)
 	again.Close()
 	rec, err := again.Recording("s1")
@@ -210,6 +210,9 @@ func TestKilled(t *testing.T) {
 	}
 	if rec.Length() != 4*time.Second {
 		t.Errorf("length %v, want 4 s: 1.5 before, 1 of the segment that was open, 1.5 after", rec.Length())
+	}
+	if text := string(rec.Playlist("main")); !strings.Contains(text, "#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"init-2-0.mp4\"\n") {
+		t.Errorf("playlist:\n%s", text)
 	}
 	o, err := again.Open("s1", "main", 1, 1)
 	if got := content(t, o, err); got != "<3><4>" {

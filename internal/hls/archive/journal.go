@@ -15,7 +15,7 @@ import (
 // before it, so that a line that power was lost in is known for one:
 //
 //	init NUMBER EPOCH SIZE CODECS WIDTH HEIGHT MILLIFPS LANGUAGE NAME
-//	seg MSN EPOCH DATE DISCONTINUITIES TAG STAND INIT
+//	seg MSN EPOCH DATE DISCONTINUITIES TAG STAND INIT INITEPOCH
 //	part COUNTER EPOCH DURATION SIZE FLAGS
 //	end MSN
 //	lost MSN
@@ -52,6 +52,7 @@ type Segment struct {
 	Discontinuity bool  // one tag stands before it
 	Stand         Stand
 	Init          int64 // number of its initialization section
+	InitEpoch     int64 // and the epoch in its name
 	Duration      time.Duration
 	Size          int64
 	FirstPart     int64    // counter of its first part
@@ -98,7 +99,7 @@ func (s *Segment) appendLine(b []byte) []byte {
 	if s.Discontinuity {
 		tag = 1
 	}
-	return appendLine(b, "seg", s.MSN, s.Epoch, s.At.UnixMicro(), s.Disc, tag, int(s.Stand), s.Init)
+	return appendLine(b, "seg", s.MSN, s.Epoch, s.At.UnixMicro(), s.Disc, tag, int(s.Stand), s.Init, s.InitEpoch)
 }
 
 func (p *Part) appendLine(b []byte, size int) []byte {
@@ -191,7 +192,7 @@ func (r *reader) init(w *words) {
 func (r *reader) seg(w *words) {
 	s := Segment{MSN: w.number(), Epoch: w.number(), At: time.UnixMicro(w.number()).UTC(), Disc: w.number()}
 	tag, stand := w.number(), w.number()
-	s.Discontinuity, s.Stand, s.Init = tag == 1, Stand(stand), w.number()
+	s.Discontinuity, s.Stand, s.Init, s.InitEpoch = tag == 1, Stand(stand), w.number(), w.number()
 	if tag > 1 || stand > int64(StandGap) {
 		w.bad = true
 	}

@@ -100,7 +100,8 @@ func (l *Lane) begin(e *Entry) error {
 	init.Size = int64(len(h.InitData))
 	line = init.appendLine(line)
 	line = (&Segment{
-		MSN: h.MSN, Epoch: h.Epoch, At: h.At, Disc: h.Disc, Discontinuity: h.Discontinuity, Stand: h.Stand, Init: h.Init.Number,
+		MSN: h.MSN, Epoch: h.Epoch, At: h.At, Disc: h.Disc, Discontinuity: h.Discontinuity, Stand: h.Stand,
+		Init: h.Init.Number, InitEpoch: h.Init.Epoch,
 	}).appendLine(line)
 	l.newest = h.MSN
 	l.journaled++

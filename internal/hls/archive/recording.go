@@ -54,10 +54,10 @@ func (r *Rendition) Bytes() (n int64) {
 // those who wait, not for those who come later.
 func (s *Segment) played() bool { return !s.Gap() && s.Stand == StandNone && s.Duration > 0 }
 
-// Init returns an initialization section by its number, or nil.
-func (r *Rendition) Init(n int64) *Init {
+// Init returns the initialization section of a segment, or nil.
+func (r *Rendition) Init(s *Segment) *Init {
 	for i := range r.Inits {
-		if r.Inits[i].Number == n {
+		if r.Inits[i].Number == s.Init && r.Inits[i].Epoch == s.InitEpoch {
 			return &r.Inits[i]
 		}
 	}
@@ -169,7 +169,7 @@ func (l *Library) readRendition(sessionID, name string) (Rendition, error) {
 	for _, s := range in.segs {
 		size, ok := sizes[SegmentName(s.Epoch, s.MSN)]
 		switch {
-		case s.Size > 0 && (!ok || sizes[InitName(in.epochOf(s.Init), s.Init)] == 0):
+		case s.Size > 0 && (!ok || sizes[InitName(s.InitEpoch, s.Init)] == 0):
 			s.Lost = true
 		case s.Size > size:
 			s.cut(size)
@@ -179,16 +179,6 @@ func (l *Library) readRendition(sessionID, name string) (Rendition, error) {
 		}
 	}
 	return r, nil
-}
-
-// epochOf is the epoch in the name of an initialization section.
-func (r *reader) epochOf(n int64) int64 {
-	for i := range r.inits {
-		if r.inits[i].Number == n {
-			return r.inits[i].Epoch
-		}
-	}
-	return -1
 }
 
 // journalNumber reads the name of a journal in dir.

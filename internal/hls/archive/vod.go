@@ -29,7 +29,7 @@ func (r *Rendition) media(target int) *playlist.Media {
 		if !s.played() {
 			continue
 		}
-		in := r.Init(s.Init)
+		in := r.Init(s)
 		if in == nil {
 			continue
 		}
@@ -55,7 +55,7 @@ func (r *Recording) AppendMultivariant(dst []byte, below string) []byte {
 	m := playlist.Multivariant{}
 	for i := range r.Renditions {
 		rd := &r.Renditions[i]
-		in := rd.Init(rd.lastInit())
+		in := rd.newestInit()
 		if in == nil || len(r.texts[rd.Name]) == 0 || rd.Length() == 0 {
 			continue
 		}
@@ -69,14 +69,14 @@ func (r *Recording) AppendMultivariant(dst []byte, below string) []byte {
 	return m.AppendText(dst)
 }
 
-// lastInit is the number of the newest initialization section that is played.
-func (r *Rendition) lastInit() int64 {
+// newestInit is the initialization section of the newest segment that is played.
+func (r *Rendition) newestInit() *Init {
 	for i := len(r.Segments) - 1; i >= 0; i-- {
 		if r.Segments[i].played() {
-			return r.Segments[i].Init
+			return r.Init(&r.Segments[i])
 		}
 	}
-	return -1
+	return nil
 }
 
 // bandwidths are the bits per second of the busiest segment, and of all. Half a
