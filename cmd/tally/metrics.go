@@ -28,6 +28,8 @@ func (s *server) metrics() http.Handler {
 	counter("tally_rtmp_connections_overflow_total", "RTMP connections closed at once because too many had not published.", rtmp.Overflow.Load)
 	counter("tally_rtmp_refused_total", "RTMP connects and publishes answered with an error.", rtmp.Refused.Load)
 	counter("tally_rtmp_messages_dropped_total", "Media messages that could not be used.", rtmp.FramesDropped.Load)
+	counter("tally_cues_total", "Cues of encoders that were passed on.", rtmp.Cues.Load)
+	counter("tally_cues_dropped_total", "Cues of encoders that were too many, or that no playlist can hold.", rtmp.CuesDropped.Load)
 	counter("tally_rtmp_received_bytes_total", "Bytes received on RTMP connections that have ended.", rtmp.BytesReceived.Load)
 	counter("tally_rtmp_panics_total", "RTMP connections ended by a bug of ours.", rtmp.Panics.Load)
 	gauge("tally_rtmp_connections", "RTMP connections open now.", rtmp.Open.Load)
@@ -40,6 +42,8 @@ func (s *server) metrics() http.Handler {
 	counter("tally_viewer_rows_lost_total", "Rows of viewers that had to make room before they were stored.", func() int64 { return s.counter.Stats().RowsLost })
 
 	counter("tally_egress_bytes_total", "Bytes of playlists and media sent to viewers.", func() int64 { return s.playback.Stats().EgressBytes })
+	counter("tally_thumbnails_total", "Pictures that ffmpeg made.", func() int64 { return s.playback.Stats().Thumbnails.Made })
+	counter("tally_thumbnails_failed_total", "Pictures that ffmpeg could not make, or not in time.", func() int64 { return s.playback.Stats().Thumbnails.Failed })
 	counter("tally_viewers_refused_total", "Multivariant playlists answered 503 because of --max-viewers or --max-egress.", func() int64 { return s.playback.Stats().Refused })
 
 	gauge("tally_http_connections", "Connections without TLS open on --http-addr.", s.plain.open.Load)

@@ -83,7 +83,7 @@ func (r *Rendition) newInit(tracks []media.Track) error {
 		return &Error{livestream.Reason{Code: livestream.BadMedia, Detail: err.Error()}}
 	}
 	r.tracks, r.still = tracks, still{}
-	r.ring.addInit(&Init{Epoch: r.stream.epoch, Data: data, Length: lengthOf(len(data))})
+	r.ring.addInit(&Init{Epoch: r.stream.epoch, Data: data, Length: lengthOf(len(data)), video: tracks[0].Codec.Video()})
 	return nil
 }
 

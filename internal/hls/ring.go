@@ -119,7 +119,7 @@ func (r *ring) add(c cut, at time.Time) *Part {
 	p := &Part{
 		Epoch: r.hinted, Counter: r.nextPart, MSN: s.msn, Index: len(s.parts),
 		Duration: c.duration, Independent: c.independent,
-		Held: c.stand != standNone, Gap: c.stand == standGap,
+		Held: c.stand != standNone, Gap: c.stand == standGap, init: s.init,
 	}
 	shared := int64(0)
 	switch {

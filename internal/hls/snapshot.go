@@ -26,6 +26,7 @@ type Part struct {
 	Tail        []byte   // of held parts: the picture, which they share
 	Length      []string // the Content-Length header's value, prebuilt
 
+	init *Init // of its segment
 	cues int64 // serial of the newest date range that is listed with it
 }
 
@@ -52,6 +53,8 @@ type Init struct {
 	Number int64 // rises by one with each that a run has
 	Data   []byte
 	Length []string // the Content-Length header's value, prebuilt
+
+	video bool // it has a picture
 }
 
 // A Body is a prepared response.
@@ -87,6 +90,17 @@ type Snapshot struct {
 	captions    []string // closed captions in the picture
 
 	next chan struct{} // closed after the successor was stored
+}
+
+// Still returns the newest part that can be fetched and begins with a keyframe,
+// and its initialization section; nil where there is no picture.
+func (s *Snapshot) Still() (*Init, *Part) {
+	for i := len(s.parts) - 1; i >= 0; i-- {
+		if p := s.parts[i]; p.Independent && !p.Gap && p.init.video {
+			return p.init, p
+		}
+	}
+	return nil, nil
 }
 
 // Listed reports whether the playlist lists anything. Without, it must not be

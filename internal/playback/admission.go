@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tally/internal/thumbnail"
 	"tally/internal/usage"
 	"tally/internal/viewer"
 )
@@ -172,9 +173,10 @@ func (g *gate) measure(ctx context.Context) {
 type Stats struct {
 	EgressBytes int64 // bodies of playlists and media
 	Refused     int64 // multivariant playlists that were refused because the server is full
+	Thumbnails  thumbnail.Stats
 }
 
 // Stats returns the handler's figures.
 func (h *Handler) Stats() Stats {
-	return Stats{EgressBytes: h.gate.out.sum(), Refused: h.gate.refused.Load()}
+	return Stats{EgressBytes: h.gate.out.sum(), Refused: h.gate.refused.Load(), Thumbnails: h.thumbnails.Stats()}
 }

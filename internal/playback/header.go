@@ -25,13 +25,18 @@ var (
 	privateImmutable = []string{"private, max-age=31536000, immutable"}
 	privateNoCache   = []string{"private, no-cache"}
 	noCache          = []string{"no-cache"}
-	immutable        = []string{"public, max-age=31536000, immutable"}
+
+	fiveSeconds        = []string{"public, max-age=5"}
+	privateFiveSeconds = []string{"private, max-age=5"}
+
+	immutable = []string{"public, max-age=31536000, immutable"}
 
 	typePlaylist = []string{"application/vnd.apple.mpegurl"}
 	typeMP4      = []string{"video/mp4"}
 	typeJSON     = []string{"application/json"}
 	typeText     = []string{"text/plain; charset=utf-8"}
 	typeEvents   = []string{"text/event-stream"}
+	typeJPEG     = []string{"image/jpeg"}
 
 	gzipped              = []string{"gzip"}
 	varyEncoding         = []string{"Accept-Encoding"}

@@ -14,6 +14,7 @@ const (
 	fileNone         file = iota
 	fileMultivariant      // {playback_id}/index.m3u8
 	fileState             // {playback_id}/state
+	fileThumbnail         // {playback_id}/thumbnail.jpg
 	fileMedia             // {playback_id}/{run}/{viewer}/index.m3u8
 	fileBeacon            // {playback_id}/{run}/{viewer}/beacon
 	fileInit              // {playback_id}/{run}[/{viewer}]/init-{epoch}-{number}.mp4
@@ -67,6 +68,9 @@ func parsePath(s string) (path, bool) {
 		return p, true
 	case "state":
 		p.file = fileState
+		return p, true
+	case "thumbnail.jpg":
+		p.file = fileThumbnail
 		return p, true
 	}
 	if p.run, rest, ok = strings.Cut(rest, "/"); !ok || !isName(p.run) {

@@ -24,6 +24,7 @@ import (
 	"tally/internal/livestream"
 	"tally/internal/playback/beacon"
 	"tally/internal/playtoken"
+	"tally/internal/thumbnail"
 	"tally/internal/usage"
 	"tally/internal/viewer"
 )
@@ -62,6 +63,8 @@ type Config struct {
 	Delivery  Mode         // "": Auto
 	Log       *slog.Logger // nil: slog.Default
 
+	Thumbnails thumbnail.Config
+
 	// At either limit new viewers are answered 503. 0: none.
 	MaxViewers   int
 	MaxEgressBps int64 // bits per second, of bodies
@@ -82,8 +85,10 @@ type Handler struct {
 	gate     gate
 	accesses accesses
 	tokens   *playtoken.Keyring
-	public   string // origin of PublicURL; "" without
 	archive  *archive.Library
+	// thumbnails makes pictures of what is on air.
+	thumbnails *thumbnail.Maker
+	public     string // origin of PublicURL; "" without
 
 	drain    context.Context // done: the server stops
 	startEnd context.CancelCauseFunc
@@ -106,6 +111,7 @@ func New(c Config) *Handler {
 	}
 	h.archive = c.Archive
 	h.board.topics = map[string]*topic{}
+	h.thumbnails = thumbnail.New(c.Thumbnails)
 	h.drain, h.startEnd = context.WithCancelCause(context.Background())
 	h.gate.maxViewers, h.gate.maxBps, h.gate.counter, h.gate.log = c.MaxViewers, c.MaxEgressBps, c.Counter, c.Log
 	h.accesses.records, h.accesses.store, h.accesses.registry = c.Records, c.Access, c.Registry
@@ -124,12 +130,13 @@ func New(c Config) *Handler {
 // when the handler's goroutines have ended; requests may still come.
 func (h *Handler) Close() {
 	h.startEnd(errStopping)
+	h.thumbnails.Close()
 	h.boards.Wait()
 }
 
 // What is refused. The text is what the client reads.
 var (
-	errPath       = errors.New("no such file: below /hls/ there are {playback_id}/index.m3u8, {playback_id}/state, and what the playlists list")
+	errPath       = errors.New("no such file: below /hls/ there are {playback_id}/index.m3u8, {playback_id}/state, {playback_id}/thumbnail.jpg, and what the playlists list")
 	errMethod     = errors.New("GET, HEAD or OPTIONS, please")
 	errPostOnly   = errors.New("POST or OPTIONS, please: a beacon is sent, not fetched")
 	errTooLong    = fmt.Errorf("a beacon has at most %d bytes: send it more often", beacon.MaxBody)
@@ -171,6 +178,11 @@ var statuses = []struct {
 	{errNotYet, http.StatusServiceUnavailable},
 	{errRestarting, http.StatusServiceUnavailable},
 	{errHeld, http.StatusServiceUnavailable},
+	{errNoPicture, http.StatusNotFound},
+	{errWidth, http.StatusBadRequest},
+	{thumbnail.ErrNoDecoder, http.StatusNotImplemented},
+	{thumbnail.ErrPicture, http.StatusNotImplemented},
+	{thumbnail.ErrBusy, http.StatusServiceUnavailable},
 	{errEarly, http.StatusServiceUnavailable},
 	{playtoken.ErrUnavailable, http.StatusServiceUnavailable},
 	{errFull, http.StatusServiceUnavailable},
@@ -222,6 +234,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, p path) error {
 		return h.multivariant(w, r, p)
 	case fileState:
 		return h.state(w, r, p)
+	case fileThumbnail:
+		return h.thumbnail(w, r, p)
 	case fileMedia:
 		return h.media(w, r, p)
 	case fileBeacon:

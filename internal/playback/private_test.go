@@ -67,6 +67,7 @@ func (w *private) serve(o ...options) {
 	}
 	if len(o) > 0 {
 		c.Delivery = o[0].delivery
+		c.Thumbnails.FFmpeg = o[0].ffmpeg
 	}
 	w.handler = playback.New(c)
 }

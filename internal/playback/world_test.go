@@ -20,6 +20,7 @@ import (
 	"tally/internal/livestream"
 	"tally/internal/media"
 	"tally/internal/playback"
+	"tally/internal/thumbnail"
 	"tally/internal/usage"
 	"tally/internal/viewer"
 )
@@ -71,6 +72,7 @@ type options struct {
 	archive *archive.Library // nil: memory alone
 	dvr     time.Duration
 	keep    bool
+	ffmpeg  string
 }
 
 func newWorld(t testing.TB, o ...options) *world {
@@ -91,6 +93,7 @@ func newWorld(t testing.TB, o ...options) *world {
 		Registry: w.registry, Signer: signer, Counter: w.counter, Records: w,
 		Delivery: told.delivery, Log: slog.New(slog.NewTextHandler(told.log, nil)),
 		MaxViewers: told.maxViewers, MaxEgressBps: told.maxBps, Archive: told.archive,
+		Thumbnails: thumbnail.Config{FFmpeg: told.ffmpeg},
 	})
 	return w
 }

@@ -221,14 +221,14 @@ func cgroupLimit() (uint64, bool) {
 func checkFFmpeg(ctx context.Context) Finding {
 	path, err := exec.LookPath("ffmpeg")
 	if err != nil {
-		return found("ffmpeg", Note, "not installed; nothing here needs it").
-			fix("install it to publish files and test pictures: apt-get install ffmpeg")
+		return found("ffmpeg", Note, "not installed; thumbnails need it, nothing else does").
+			fix("install it for pictures of broadcasts, and to publish files: apt-get install ffmpeg")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, "-hide_banner", "-version").Output()
 	if err != nil {
-		return found("ffmpeg", Warn, "%s does not run: %v", path, err).fix("reinstall it; Tally itself does not need it")
+		return found("ffmpeg", Warn, "%s does not run: %v", path, err).fix("reinstall it; thumbnails need it, nothing else does")
 	}
 	words := strings.Fields(string(out))
 	version := "of unknown version"
