@@ -393,8 +393,7 @@ func (c *cutter) hasSamples() bool {
 	return len(c.lead.samples) > 0 || c.audio != nil && len(c.audio.samples) > 0
 }
 
-// shortTail is how much sound may lie behind the last picture of a domain and
-// be left out: a segment of it would be shorter than players expect one to be.
+// shortTail is how short a segment may not be, because players do not expect it.
 const shortTail = 100 * time.Millisecond
 
 // flush closes what is open, as it is, and the segment.
@@ -409,12 +408,14 @@ func (c *cutter) flush() error {
 		end = max(end, c.lead.last+frame)
 	} else if c.audio != nil {
 		c.endSegment()
+		// Sound behind the last picture is less than a part and is left out: hls.js
+		// 1.7 waits for ever at the end of a playlist whose last segment has none.
 		length := (c.audio.end - c.audio.time) * c.scale / int64(c.audio.track.Timescale)
-		if length < c.ticks(shortTail) && !c.stalled {
+		if length < c.partTicks() && !c.stalled {
 			c.audio.drop()
 			return nil
 		}
-		end = c.start + max(1, length) // in a segment of its own the tail has an honest length
+		end = c.start + max(1, length) // the picture stalls: in a segment of its own the sound has an honest length
 	}
 	return c.closePart(min(end, c.limit()), c.lead.last+frame, true)
 }

@@ -408,6 +408,34 @@ func TestRestartGoesOnBehindTheMark(t *testing.T) {
 	})
 }
 
+// Whatever sound an encoder sent ahead of its last picture, no segment is without
+// one: hls.js 1.7 waits for ever behind a last segment of sound alone.
+func TestEndsWithAPicture(t *testing.T) {
+	for _, ahead := range []time.Duration{0, 60 * time.Millisecond, 160 * time.Millisecond, 300 * time.Millisecond} {
+		onStage(t, hls.Config{Window: time.Minute}, run(2), func(s *stage) {
+			s.begin(1)
+			src := av
+			src.length += ahead
+			s.send(1, slices.DeleteFunc(src.items(t), func(it item) bool {
+				return it.track == nil && it.frame.Track == media.VideoTrack && it.at >= av.length
+			}))
+			s.p.End(false)
+			s.playlist()
+			for i := range s.v.media.Segments {
+				g := &s.v.media.Segments[i]
+				in, err := hlscheck.ParseInit(s.v.files[g.Map])
+				if err != nil {
+					t.Fatal(err)
+				}
+				frags, err := in.ParseMedia(s.v.files[g.URI])
+				if err != nil || !slices.ContainsFunc(frags, func(f hlscheck.Fragment) bool { return f.Track.Handler == "vide" }) {
+					t.Errorf("sound %v ahead: segment %d of %v has no picture: %v", ahead, i, g.Duration, err)
+				}
+			}
+		})
+	}
+}
+
 func TestBitrateTooHigh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := hls.NewRegistry(hls.Config{RingBytes: 1 << 20})

@@ -69,6 +69,7 @@ type seen struct {
 	Fatal                 []string
 	Stalls, Back          int
 	Moving, Playing, Same bool
+	Ended                 bool
 }
 
 // A crowd is one page with the stock players, all watching one broadcast.
@@ -203,4 +204,11 @@ func TestStockPlayersLiveThroughGaps(t *testing.T) {
 	if all := c.look(); !kept || slices.ContainsFunc(stock, func(n string) bool { return !all[n].Same }) {
 		t.Error("a player or its video was replaced")
 	}
+	// The broadcast ends, and with it each player, once it has played all of it.
+	encoder.Process.Signal(os.Interrupt)
+	encoder.Wait()
+	servertest.Eventually(t, "the end in every player", 40*time.Second, func() bool {
+		all := c.look()
+		return !slices.ContainsFunc(stock, func(n string) bool { return !all[n].Ended })
+	})
 }

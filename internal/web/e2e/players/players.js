@@ -40,6 +40,7 @@
 			time: w.time, fatal: w.fatal, stalls: w.stalls, back: w.back,
 			moving: t - w.movedAt < 700 && t - w.playedAt < 700,
 			playing: t - w.playedAt < 700,
+			ended: w.video.ended,
 			buffer: b.length ? b.end(b.length - 1) - w.time : 0,
 			same: document.getElementById(w.name) === w.video || w.video.isConnected,
 		};
