@@ -163,6 +163,10 @@ func broadcast(t *testing.T) *playback.Handler {
 	return h
 }
 
+// farewell is how long TLS tries to say goodbye to a connection that takes nothing:
+// 5 s, twice where two goroutines close it.
+const farewell = 10 * time.Second
+
 // TestStalledReaders: a reader that stops is cut after a stated time, takes no
 // copy of what it does not read, and harms nobody else on its connection.
 func TestStalledReaders(t *testing.T) {
@@ -173,10 +177,10 @@ func TestStalledReaders(t *testing.T) {
 		cut        time.Duration
 	}{
 		{"HTTP/1.1", false, false, true, 30 * time.Second},
-		{"HTTP/1.1 over TLS", false, true, true, 35 * time.Second}, // TLS tries to say goodbye for 5 s
+		{"HTTP/1.1 over TLS", false, true, true, 30*time.Second + farewell},
 		{"HTTP/2, a stream", true, true, false, 30 * time.Second},
 		{"HTTP/2 without TLS, a stream", true, false, false, 30 * time.Second},
-		{"HTTP/2, the connection", true, true, true, stallTimeout},
+		{"HTTP/2, the connection", true, true, true, stallTimeout + farewell},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var over sync.WaitGroup
