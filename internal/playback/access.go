@@ -44,6 +44,7 @@ func (a *access) open() bool { return !a.signed && len(a.origins) == 0 }
 // that nothing was asked of.
 type admission struct {
 	access *access
+	stream *hls.Stream // the run that the path names, where it is in memory: found once
 	// The viewer id of a private livestream, once it was verified; else the one in
 	// the path has yet to be.
 	verified bool
@@ -108,6 +109,14 @@ func refusalWord(err error) string {
 // admitted answers a request that may be answered. Where a wait within ended
 // because it changed who may watch, the request is looked at anew.
 func (h *Handler) admitted(w http.ResponseWriter, r *http.Request, p path) error {
+	if st := h.registry.Run(p.playbackID, p.run); st != nil { // nearly all there are
+		if acc := accessOn(st); acc != nil && acc.open() {
+			p.access, p.stream = acc, st
+			if err := h.serve(w, r, p); !errors.Is(err, errChanged) {
+				return err
+			}
+		}
+	}
 	for {
 		a, err := h.admission(r, p)
 		h.allowOrigin(w, r, a.access)
@@ -149,6 +158,14 @@ func (h *Handler) admission(r *http.Request, p path) (admission, error) {
 	}
 	err = h.byQuery(r, &a)
 	return a, err
+}
+
+// of returns the run that the path names, or nil when it is not in memory.
+func (p *path) of(r *hls.Registry) *hls.Stream {
+	if p.stream != nil {
+		return p.stream
+	}
+	return r.Run(p.playbackID, p.run)
 }
 
 // inPlace is an error of accessOf as the file's handler would have it.

@@ -64,7 +64,7 @@ func readBeacon(w http.ResponseWriter, r *http.Request) (beacon.Reports, error) 
 // ago. errEarly: the viewer is of before this server started, and has fetched
 // nothing since.
 func (h *Handler) told(p path, reports beacon.Reports) error {
-	st := h.registry.Run(p.playbackID, p.run)
+	st := p.of(h.registry)
 	if st == nil {
 		return nil
 	}

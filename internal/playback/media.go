@@ -14,7 +14,7 @@ import (
 
 // initSection answers an initialization section. It is no media: it counts nothing.
 func (h *Handler) initSection(w http.ResponseWriter, r *http.Request, p path) error {
-	st := h.registry.Run(p.playbackID, p.run)
+	st := p.of(h.registry)
 	if st == nil {
 		return errNotListed
 	}
@@ -35,7 +35,7 @@ func (h *Handler) initSection(w http.ResponseWriter, r *http.Request, p path) er
 
 // part answers a part, held while it is the one that the playlist hints at.
 func (h *Handler) part(w http.ResponseWriter, r *http.Request, p path) error {
-	st := h.registry.Run(p.playbackID, p.run)
+	st := p.of(h.registry)
 	if st == nil {
 		return errNotListed
 	}
@@ -73,7 +73,7 @@ func (h *Handler) hinted(w http.ResponseWriter, r *http.Request, win *hls.Window
 
 // segment answers a full segment: its parts one after another.
 func (h *Handler) segment(w http.ResponseWriter, r *http.Request, p path) error {
-	st := h.registry.Run(p.playbackID, p.run)
+	st := p.of(h.registry)
 	if st == nil {
 		return errNotListed
 	}

@@ -150,7 +150,7 @@ func (h *Handler) record(ctx context.Context, playbackID string) (livestream.Rec
 // media answers a media playlist: at once, or when what its directives name is
 // there.
 func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
-	st := h.registry.Run(p.playbackID, p.run)
+	st := p.of(h.registry)
 	if st == nil {
 		return h.absent(r.Context(), p)
 	}

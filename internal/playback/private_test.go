@@ -533,3 +533,20 @@ func TestPrivateMediaAllocateNothing(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkPrivateHits is BenchmarkHits of a private livestream.
+func BenchmarkPrivateHits(b *testing.B) {
+	w := newPrivate(b)
+	defer w.close()
+	w.rush(4 * time.Second)
+	files := w.files(w.enter("token=" + w.token("alice")))
+	for i, name := range []string{"playlist", "init section", "part", "segment"} {
+		b.Run(name, func(b *testing.B) {
+			r, out := httptest.NewRequest("GET", files[i], nil), &lean{header: http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				w.handler.ServeHTTP(out, r)
+			}
+		})
+	}
+}
