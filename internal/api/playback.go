@@ -145,38 +145,38 @@ func createdPlaybackKeyAgain(s *server, w http.ResponseWriter, rq *request, id s
 // or JWKS as an object, or where a JWKS is.
 func (s *server) readPublic(rq *request, body input.Object, k *livestream.PlaybackKey) {
 	raw := body.Raw("public_key")
-	switch {
-	case raw != nil && body.Raw("jwks_url") != nil, raw == nil && body.Raw("jwks_url") == nil:
+	if given := body.Raw("jwks_url") != nil; given == (raw != nil) {
 		body.Fault("public_key", "or jwks_url is needed, and not both")
-	case raw != nil:
-		if json.Unmarshal(raw, &k.Public) != nil {
-			k.Public = string(raw)
-		}
-		keys, err := playtoken.Public(k.KID, k.Public)
-		if err != nil {
-			body.Fault("public_key", "cannot be used: %s", err)
-			return
-		}
-		if k.Public = strings.TrimSpace(k.Public); isSet(k.Public) && k.KID != "" {
-			body.Fault("kid", "is for a single key: those of a JWKS have their own")
-		}
-		if len(keys) == 1 && !isSet(k.Public) {
-			k.KID = keys[0].KID // a JWK may name itself
-		}
-	default:
-		if k.KID != "" {
-			body.Fault("kid", "is for a single key: those of a JWKS have their own")
-		}
-		u, text := body.URL("jwks_url")
-		if u == nil {
-			return
-		}
+	}
+	if raw != nil {
+		readPublicKey(body, raw, k)
+	}
+	if u, text := body.URL("jwks_url"); u != nil && body.Err() == nil {
 		k.URL = text
 		if s.PlaybackKeys == nil {
 			body.Fault("jwks_url", "cannot be used: this server fetches no keys")
 		} else if err := s.PlaybackKeys.CheckJWKS(rq.Context(), u); err != nil {
 			body.Fault("jwks_url", "cannot be used: %s", err)
 		}
+	}
+	if k.KID != "" && (k.URL != "" || isSet(k.Public)) {
+		body.Fault("kid", "is for a single key: those of a JWKS have their own")
+	}
+}
+
+// readPublicKey reads keys that the body holds. A JWK may name itself.
+func readPublicKey(body input.Object, raw json.RawMessage, k *livestream.PlaybackKey) {
+	if json.Unmarshal(raw, &k.Public) != nil {
+		k.Public = string(raw)
+	}
+	k.Public = strings.TrimSpace(k.Public)
+	keys, err := playtoken.Public(k.KID, k.Public)
+	if err != nil {
+		body.Fault("public_key", "cannot be used: %s", err)
+		return
+	}
+	if !isSet(k.Public) {
+		k.KID = keys[0].KID
 	}
 }
 
