@@ -44,6 +44,9 @@ type program struct {
 	// loose: it keeps to a clock, so that on a busy machine it leaves pictures out,
 	// shows others twice, and decodes from the next keyframe.
 	loose bool
+	// tail is how many pictures it may miss at the end: some leave when the playlist
+	// has ended, with what they hold.
+	tail int
 	// reopens: a discontinuity ends it, and somebody opens the URL anew. VLC 3
 	// asks for the initialization section once, and has no demuxer behind one.
 	reopens bool
@@ -55,21 +58,21 @@ type program struct {
 var programs = []program{
 	{"ffmpeg", func(url, file string) []string {
 		return []string{"ffmpeg", "-nostdin", "-v", "error", "-i", url, "-an", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-fps_mode", "passthrough", "-y", file}
-	}, false, false, ""},
+	}, false, 0, false, ""},
 	{"mpv", func(url, file string) []string {
 		return []string{"mpv", "--no-config", "--really-quiet", "--no-audio", "--ovc=rawvideo", "--of=rawvideo", "--vf=format=yuv420p", "--o=" + file, url}
-	}, false, false, ""},
+	}, false, 0, false, ""},
 	{"gstreamer", func(url, file string) []string {
 		return []string{"gst-launch-1.0", "-q", "playbin3", "uri=" + url, "audio-sink=fakesink",
 			"video-sink=videoconvert ! videoscale ! video/x-raw,format=I420 ! filesink location=" + file}
-	}, false, false, "assertion failed: (current_stream_time >= 0)"},
+	}, false, 5 * fps, false, "assertion failed: (current_stream_time >= 0)"},
 	{"vlc", func(url, file string) []string {
 		args := []string{"cvlc", "-q", "-I", "dummy", "--no-audio", "--no-drop-late-frames", "--no-skip-frames", "--vout", "yuv", "--yuv-file=" + file, "--play-and-exit", url}
 		if os.Getuid() == 0 { // which it refuses to run as
 			args = append([]string{"setpriv", "--reuid=nobody", "--clear-groups"}, args...)
 		}
 		return args
-	}, true, true, ""},
+	}, true, 5 * fps, true, ""},
 }
 
 // A part of a broadcast is one run of the encoder.
@@ -84,7 +87,8 @@ type broadcast struct {
 	name  string
 	short bool // in the commit run too
 	parts []part
-	join  time.Duration // after the first player, when others join
+	first time.Duration // after the begin, when the first players join
+	join  time.Duration // after those, when others join
 }
 
 var broadcasts = []broadcast{
@@ -92,7 +96,8 @@ var broadcasts = []broadcast{
 		parts: []part{{seconds: 6, more: "-g 30", kill: true, away: 2 * time.Second}, {seconds: 7, more: "-g 30"}}},
 	{name: "one encoder", short: true, join: 5 * time.Second, parts: []part{{seconds: 11, more: "-g 30"}}},
 	{name: "B-frames, GOP 2 s", join: 9 * time.Second, parts: []part{{seconds: 30, more: "-g 60 -preset veryfast -bf 3 -tune psnr"}}},
-	{name: "GOP 4 s", join: 10 * time.Second, parts: []part{{seconds: 40, more: "-g 120"}}},
+	// GStreamer that joins where no keyframe is listed but the first shows nothing.
+	{name: "GOP 4 s", first: 13 * time.Second, join: 10 * time.Second, parts: []part{{seconds: 40, more: "-g 120"}}},
 	{name: "GOP 0.5 s, away for 20 s, twice", join: 10 * time.Second, parts: []part{
 		{seconds: 15, more: "-g 15", kill: true, away: 20 * time.Second}, {seconds: 10, more: "-g 15", kill: true, away: 5 * time.Second}, {seconds: 20, more: "-g 15"}}},
 	{name: "a minute", join: 30 * time.Second, parts: []part{{seconds: 60, more: "-g 30"}}},
@@ -128,9 +133,11 @@ func (b *broadcast) play(t *testing.T) {
 		if i == 0 {
 			s.AwaitState("live", 30*time.Second)
 			began := time.Now()
-			watch("from the start", 0)
-			time.Sleep(b.join - time.Since(began))
-			watch("in the middle", b.join)
+			at = began // ffmpeg and the first part took their time
+			time.Sleep(b.first)
+			watch("from the start", b.first)
+			time.Sleep(b.first + b.join - time.Since(began))
+			watch("in the middle", b.first+b.join)
 		}
 		if p.kill {
 			time.Sleep(time.Duration(p.seconds)*time.Second - time.Since(at)) // that is how long it is on air
@@ -196,10 +203,11 @@ func (p *program) watch(t *testing.T, b *broadcast, when string, missed time.Dur
 		} else {
 			again = append(again, got...)
 		}
-		over = run == 10 || s.State() == "ended"
+		over = run == 100 || s.State() == "ended"
 		switch {
 		case p.reopens && len(b.parts) > 1:
 			reopened = true
+			time.Sleep(time.Second) // who looks at it takes that long
 		case err != nil && strings.Contains(said, p.fault) && p.fault != "":
 			reopened = true
 		default:
@@ -210,7 +218,7 @@ func (p *program) watch(t *testing.T, b *broadcast, when string, missed time.Dur
 	if reopened {
 		problem = b.judgeTwice(append(all, again...), again, missed)
 	} else {
-		problem = b.judge(all, missed, p.loose)
+		problem = b.judge(all, missed, p.loose, p.tail)
 	}
 	if problem != "" {
 		t.Errorf("%s %s: %s\n%.1500s", p.name, when, problem, said)
@@ -306,7 +314,7 @@ func longest(all []stretch) (n int) {
 }
 
 // judge says what is wrong with what was decoded; "": nothing.
-func (b *broadcast) judge(all []stretch, missed time.Duration, loose bool) string {
+func (b *broadcast) judge(all []stretch, missed time.Duration, loose bool, tail int) string {
 	last := b.parts[len(b.parts)-1]
 	want := last.seconds * fps
 	if len(b.parts) == 1 { // who joins takes three target durations and less
@@ -321,12 +329,12 @@ func (b *broadcast) judge(all []stretch, missed time.Duration, loose bool) strin
 		for _, s := range all {
 			total += s.pictures
 		}
-		if total < want*3/4 || (number-end.last+numbers)%numbers > fps {
-			return fmt.Sprintf("%d pictures up to %d, want %d up to %d", total, end.last, want, number)
+		if total < want*3/4-tail {
+			return fmt.Sprintf("%d pictures, want %d", total, want)
 		}
 		return ""
 	}
-	if end.last != number {
+	if end.last != number && tail == 0 {
 		return fmt.Sprintf("the last picture is %d, want %d", end.last, number)
 	}
 	// A held picture may have the number before, and then it is in the stretch.
@@ -334,13 +342,13 @@ func (b *broadcast) judge(all []stretch, missed time.Duration, loose bool) strin
 	for _, p := range b.parts[:len(b.parts)-1] {
 		held += int(p.away.Seconds()*4) + 16
 	}
-	if end.pictures < want || end.irregular > held {
+	if end.pictures < want-tail || end.irregular > held {
 		return fmt.Sprintf("the last stretch is %v, want %d pictures", end, want)
 	}
 	if len(b.parts) == 1 || missed > 0 {
 		return ""
 	}
-	if got, least := longest(all[:len(all)-1]), b.parts[0].seconds*fps/2; got < least {
+	if got, least := longest(all[:len(all)-1]), b.parts[0].seconds*fps/3; got < least {
 		return fmt.Sprintf("the first encoder's longest stretch has %d pictures, want %d", got, least)
 	}
 	return ""
@@ -370,7 +378,7 @@ func TestJudge(t *testing.T) {
 		numbers []int
 		good    bool
 	}{"whole": {whole, true}, "five left out": {hole, false}, "ended early": {early, false}, "nothing": {nil, false}, "twice": {append(whole[:150:150], whole[149:]...), false}} {
-		if problem := b.judge(stretches(film(c.numbers...)), 0, false); (problem == "") != c.good {
+		if problem := b.judge(stretches(film(c.numbers...)), 0, false, 0); (problem == "") != c.good {
 			t.Errorf("%s: %q", name, problem)
 		}
 	}
