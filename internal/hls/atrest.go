@@ -7,7 +7,7 @@ import (
 
 	"tally/internal/blob"
 	"tally/internal/hls/archive"
-	"tally/internal/livestream"
+	"tally/internal/media"
 )
 
 // Open opens a segment that has left memory, of which SizeBytes are to be served.
@@ -47,7 +47,45 @@ func (s *Stream) recall(o OpenOptions, span time.Duration) {
 		s.registry.config.Log.Error("what was listed before the restart cannot be read", "run", s.runID, "err", err)
 		return
 	}
-	s.pasts = past
+	s.pasts, s.pastMark = past, o.Run.MSNMark
+	for i := range past {
+		s.several = s.several || past[i].Name != archive.Muxed
+		for _, of := range past[i].Sessions {
+			for _, g := range of.Segments {
+				// Of the numbers between, at most each had a discontinuity.
+				if most := g.Disc + s.pastMark - g.MSN; g.MSN <= s.pastMark && (s.pastDisc == 0 || most < s.pastDisc) {
+					s.pastDisc = most
+				}
+			}
+		}
+	}
+}
+
+// firstPast is the track of the first rendition that the run has on disk; 0: the
+// muxed one, or none.
+func (s *Stream) firstPast() (first media.TrackID) {
+	for i := range s.pasts {
+		id, ok := trackOf(s.pasts[i].Name)
+		if !ok {
+			return 0
+		}
+		if first == 0 || order(id) < order(first) {
+			first = id
+		}
+	}
+	return first
+}
+
+// trackOf is the track of which that is the rendition's name.
+func trackOf(name string) (media.TrackID, bool) {
+	for n := range 256 {
+		for _, id := range []media.TrackID{media.VideoID(uint8(n)), media.AudioID(uint8(n))} {
+			if renditionName(id) == name {
+				return id, true
+			}
+		}
+	}
+	return 0, false
 }
 
 // record puts to rest what the session makes, where that is wanted.
@@ -60,14 +98,13 @@ func (s *Stream) record(o OpenOptions) {
 	if o.DVRWindow > s.main.window.span {
 		s.dvr = o.DVRWindow
 	}
-	for _, r := range s.all() {
+	for _, r := range s.all {
 		r.past.listFor = s.dvr
 	}
 	on := s.dvr > 0 || o.Keep
 	if on && s.recorder == nil {
 		s.recorder = library.Record(s.runID)
 		s.recorder.Resume(s.pasts)
-		s.pasts = nil
 	}
 	switch {
 	case on:
@@ -92,14 +129,11 @@ func (s *Stream) endWindow() {
 	s.set(&s.closing, s.dvr-s.main.ring.listFor, s.forget)
 }
 
-// all are the stream's renditions.
-func (s *Stream) all() []*Rendition { return []*Rendition{s.main} }
-
 // forget takes the stream out of the registry, and what of it is not kept off the
 // disk.
 func (s *Stream) forget() {
 	s.closeRecorder(true)
-	for _, r := range s.all() {
+	for _, r := range s.all {
 		r.past = past{listFor: r.past.listFor}
 	}
 	s.registry.remove(s)
@@ -158,7 +192,8 @@ func (r *Rendition) head(g *segment) archive.Head {
 	switch g.stand {
 	case standPicture, standSilence:
 		h.Stand = archive.StandHeld
-	case standGap:
+	}
+	if g.gap {
 		h.Stand = archive.StandGap
 	}
 	v := r.variant()
@@ -175,9 +210,9 @@ func (r *Rendition) leave(g *segment) {
 	}
 	stored := g.rest.Settle()
 	p := PastSegment{
-		SessionID: g.rest.SessionID(), Epoch: g.epoch, MSN: g.msn, Duration: g.length, SizeBytes: g.sizeBytes,
+		SessionID: g.rest.SessionID(), Epoch: g.epoch, MSN: g.msn, Start: g.parts[0].Start, Duration: g.length, SizeBytes: g.sizeBytes,
 		FirstPart: g.parts[0].Counter, Parts: make([]uint32, len(g.parts)), Held: g.stand != standNone,
-		Gap: g.stand == standGap || !stored,
+		Gap: g.gap || !stored,
 		at:  g.at, start: g.start, disc: g.disc, discontinuity: g.discontinuity, mapURI: g.mapURI,
 	}
 	for i, part := range g.parts {
@@ -203,7 +238,7 @@ func (r *Rendition) atRest() bool { return len(r.ring.segs) == 0 }
 // putToRest lets go of all memory of a run that has ended: what is still listed is
 // on disk.
 func (s *Stream) putToRest() {
-	for _, r := range s.all() {
+	for _, r := range s.all {
 		for r.ring.listIndex() < len(r.ring.segs) && r.ring.segs[r.ring.listIndex()].done != nil {
 			r.ring.unlist()
 		}
@@ -265,7 +300,7 @@ func (r *Rendition) renderLong(n *Snapshot, tag string, edge time.Duration, skip
 
 // remember reads back what the run listed before the server was started anew, and
 // lets the numbers of what follows go on behind it.
-func (r *Rendition) remember(run livestream.Run) {
+func (r *Rendition) remember(mark int64) {
 	s := r.stream
 	r.past.listFor = s.dvr
 	i := slices.IndexFunc(s.pasts, func(p archive.Past) bool { return p.Name == r.laneName() })
@@ -275,8 +310,10 @@ func (r *Rendition) remember(run livestream.Run) {
 	var all []PastSegment
 	for _, of := range s.pasts[i].Sessions {
 		for j := range of.Segments {
-			if g := &of.Segments[j]; g.MSN <= run.MSNMark {
-				all = append(all, pastOf(of.SessionID, &of.Rendition, g))
+			if g := &of.Segments[j]; g.MSN <= mark {
+				p := pastOf(of.SessionID, &of.Rendition, g)
+				p.Start = p.at.Sub(s.began)
+				all = append(all, p)
 			}
 		}
 	}
@@ -297,8 +334,6 @@ func (r *Rendition) remember(run livestream.Run) {
 	}
 	if last := r.past.last(); last != nil {
 		r.ring.edge = last.end()
-		// Of the numbers between, at most each had a discontinuity.
-		r.ring.disc = last.disc + run.MSNMark - last.MSN
 		r.resumed = true
 	}
 }

@@ -76,7 +76,7 @@ func (s *Stream) writeCue(c media.Cue) (media.Mark, error) {
 		return media.Mark{}, livestream.ErrNotActive
 	case c.Now:
 		return s.cues.place(&c, s.newest(), s.epoch), nil
-	case s.main.cut == nil:
+	case !s.running:
 		if len(s.cues.waiting) == maxWaiting {
 			s.cues.waiting = slices.Delete(s.cues.waiting, 0, 1)
 			s.cues.lost++
@@ -100,18 +100,31 @@ func (s *Stream) placeWaiting() {
 // cueDate is the date of a time of the publication's, which is in the present
 // domain or taken as its begin.
 func (s *Stream) cueDate(at int64) time.Time {
-	c := s.main.cut
+	c := s.clock()
 	x := at*c.scale/media.VideoTimescale + c.lead.offset
 	return s.domainFrom.Add(c.duration(max(x, c.domain) - c.domain))
+}
+
+// clock is the cutter by which the present domain's time is told.
+func (s *Stream) clock() *cutter {
+	if s.lead.cut != nil {
+		return s.lead.cut
+	}
+	for _, r := range s.all { // of several renditions one has media
+		if r.cut != nil {
+			return r.cut
+		}
+	}
+	return s.main.cut
 }
 
 // newest is the date of the newest media.
 func (s *Stream) newest() time.Time {
 	switch {
-	case s.main.cut != nil:
-		c := s.main.cut
+	case s.running:
+		c := s.clock()
 		return s.domainFrom.Add(c.duration(max(c.start, c.lead.end) - c.domain))
-	case s.main.held != nil:
+	case s.holding:
 		return s.main.held.date(s.main.held.at)
 	}
 	return s.over

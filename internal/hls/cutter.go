@@ -74,12 +74,15 @@ func (l *lane) drop() {
 
 // A cut is one closed part, before it has a name.
 type cut struct {
-	runs        []cmaf.Run // valid until the next call of the cutter
+	runs        []cmaf.Run    // valid until the next call of the cutter
+	at          time.Duration // of its start, on the run's timeline
 	duration    time.Duration
 	independent bool
 	start       int64 // ticks of the lead track, from the domain's start
 	endsSegment bool
 	stand       stand // in for media that did not come
+	live        bool  // of this rendition alone: others have media
+	again       bool  // its picture is counted in memory already
 }
 
 // A cutter turns the frames of one domain into parts and segments. The lead
@@ -104,6 +107,7 @@ type cutter struct {
 
 	want       time.Duration // PART-TARGET wished for
 	partTarget time.Duration // PART-TARGET as it is; 0 until the first part is closed
+	seat       *seat         // nil: the rendition is the only one
 	emit       func(cut) error
 	split      func() // the open segment ended between two parts
 	runs       [2]cmaf.Run
@@ -167,6 +171,9 @@ func (c *cutter) limit() int64 {
 // frame beyond the target duration, because an encoder's keyframe interval of
 // just that is not always to the tick. Rounded to seconds it is the same.
 func (c *cutter) segEnd() int64 {
+	if b, ok := c.boundary(); ok {
+		return b
+	}
 	return c.segStart + c.segLimit + min(c.pace.frame()/2, c.scale/20)
 }
 
@@ -195,6 +202,9 @@ func (c *cutter) leadFrame(f *media.Frame) (paused bool, err error) {
 	}
 	if err := c.keyframe(f, at); err != nil {
 		return false, err
+	}
+	if c.seat != nil && c.segParts == 0 && len(l.samples) == 0 {
+		c.begins(f.Key, at)
 	}
 	l.append(at, f, c.composition(f, at))
 	c.stalled = false
@@ -277,6 +287,9 @@ func (c *cutter) keyframe(f *media.Frame, at int64) error {
 	if !f.Key || !c.lead.track.Codec.Video() || c.single {
 		return nil
 	}
+	if _, decided := c.boundary(); decided || !c.leads() {
+		return c.gridKey(at)
+	}
 	inPart := at - c.start
 	switch long := at-c.segStart+c.pace.frame()/2 >= c.ticks(minSegment); {
 	case long && inPart < max(1, c.pace.frame()/2) && len(c.lead.samples) == 0:
@@ -297,6 +310,7 @@ func (c *cutter) keyframe(f *media.Frame, at int64) error {
 func (c *cutter) endSegment() {
 	if c.segParts > 0 {
 		c.split()
+		c.ended(c.start)
 	}
 	c.segStart, c.segParts, c.opening = c.start, 0, 0
 }
@@ -447,6 +461,7 @@ func (c *cutter) closePart(end, mediaEnd int64, endsSegment bool) error {
 	endsSegment = endsSegment || c.single || c.opening > 0 && end-c.segStart >= c.opening || c.segmentFull(end)
 	err := c.emit(cut{
 		runs:        runs,
+		at:          playlist.At(c.start, uint32(c.scale)),
 		duration:    playlist.Span(c.start, end, uint32(c.scale)),
 		independent: independent,
 		start:       c.start - c.domain,
@@ -460,6 +475,7 @@ func (c *cutter) closePart(end, mediaEnd int64, endsSegment bool) error {
 	c.segParts++
 	if endsSegment {
 		c.segStart, c.segParts, c.single, c.opening = end, 0, false, 0
+		c.ended(end)
 	}
 	return err
 }
@@ -475,7 +491,10 @@ func (c *cutter) addRun(runs []cmaf.Run, l *lane) []cmaf.Run {
 // there without waiting for what comes next: another frame would not fit, or
 // every frame is a keyframe.
 func (c *cutter) segmentFull(end int64) bool {
-	if !c.lead.track.Codec.Video() && end-c.segStart >= c.ticks(minSegment) {
+	if b, ok := c.boundary(); ok {
+		return end+c.pace.frame()/2 >= b
+	}
+	if c.leads() && !c.lead.track.Codec.Video() && end-c.segStart >= c.ticks(minSegment) {
 		return true
 	}
 	return end+c.pace.frame() > c.segEnd()

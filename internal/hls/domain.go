@@ -2,6 +2,7 @@ package hls
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"tally/internal/livestream"
@@ -23,7 +24,9 @@ func (s *Stream) begin(epoch int64) {
 	s.intake.reset()
 	s.cues.forget()
 	s.epoch, s.gone, s.fresh, s.jumper = epoch, false, false, 0
-	s.main.ring.begins(epoch)
+	for _, r := range s.all {
+		r.ring.begins(epoch)
+	}
 }
 
 func (s *Stream) lost() {
@@ -45,25 +48,32 @@ func (s *Stream) interrupt() {
 // flush closes the open part and segment. That it may not fit into memory is
 // told to the next frame.
 func (s *Stream) flush() {
-	c := s.main.cut
-	if c == nil {
+	switch {
+	case !s.running:
 		return
+	case len(s.all) > 1:
+		s.flushAll()
+	default:
+		c := s.main.cut
+		if err := c.flush(); err != nil && s.fault == nil {
+			s.fault = err
+		}
+		s.timeline = c.mediaEnd()
+		s.over = s.domainFrom.Add(c.duration(c.start - c.domain))
+		s.main.cut = nil
 	}
-	if err := c.flush(); err != nil && s.fault == nil {
-		s.fault = err
-	}
-	s.timeline = c.mediaEnd()
-	s.over = s.domainFrom.Add(c.duration(c.start - c.domain))
-	s.main.cut = nil
+	s.running = false
 }
 
 func (s *Stream) mark(msn, discontinuity int64) {
-	r := &s.main.ring
-	hidden := r.visible() < len(r.segs)
-	r.markMSN = max(r.markMSN, msn)
-	r.markDisc = max(r.markDisc, discontinuity)
-	if hidden {
-		s.main.publish(s.main.window.Current().Ended)
+	for _, r := range s.all {
+		g := &r.ring
+		hidden := g.visible() < len(g.segs)
+		g.markMSN = max(g.markMSN, msn)
+		g.markDisc = max(g.markDisc, discontinuity)
+		if hidden {
+			r.publish(r.window.Current().Ended)
+		}
 	}
 }
 
@@ -79,12 +89,14 @@ func (s *Stream) writeTrack(t media.Track) error {
 	if sameTrack(s.intake.track(t.ID), &t) {
 		return nil
 	}
-	if s.main.cut == nil && s.intake.track(t.ID) != nil {
+	if !s.running && s.intake.track(t.ID) != nil {
 		s.intake.dropQueue() // frames of the old configuration
 	}
-	s.intake.put(t)
-	if s.main.cut != nil {
-		s.intake.waiting = !sameTracks(s.intake.list(), s.main.tracks)
+	if !s.intake.put(t) {
+		return nil
+	}
+	if s.running {
+		s.intake.waiting = !sameTracks(s.intake.list(), s.tracks)
 		return nil
 	}
 	return s.tryStart(now)
@@ -99,8 +111,8 @@ func (s *Stream) writeFrame(f media.Frame) error {
 		return nil
 	}
 	s.meter(&f, t)
-	if s.main.cut != nil {
-		taken, err := s.running(&f, t)
+	if s.running {
+		taken, err := s.goOn(&f, t)
 		if taken || err != nil {
 			s.arrived = time.Since(s.registry.began)
 			return err
@@ -116,11 +128,12 @@ func (s *Stream) writeFrame(f media.Frame) error {
 
 // meter keeps the figures that Progress tells.
 func (s *Stream) meter(f *media.Frame, t *media.Track) {
-	if f.Key && !s.keySeen && (t.Codec.Video() || s.intake.tracks[0] == nil) {
+	v := s.intake.video()
+	if f.Key && !s.keySeen && (v == nil || t.ID == v.ID) {
 		s.keySeen = true
 		s.note()
 	}
-	if !t.Codec.Video() {
+	if v == nil || t.ID != v.ID {
 		return
 	}
 	if f.Discontinuity {
@@ -130,16 +143,16 @@ func (s *Stream) meter(f *media.Frame, t *media.Track) {
 	s.captions.see(f, t)
 }
 
-// running gives f to the present domain. It returns false where f must begin a
-// new one, or wait for it.
-func (s *Stream) running(f *media.Frame, t *media.Track) (taken bool, err error) {
-	l := s.main.cut.lane(f.Track)
+// goOn gives f to the present domain. It returns false where f must begin a new
+// one, or wait for it.
+func (s *Stream) goOn(f *media.Frame, t *media.Track) (taken bool, err error) {
+	l := s.lane(f.Track)
 	if f.Discontinuity && !s.sameJump(l, f.Track) {
 		s.jumper = f.Track
 		return false, nil
 	}
 	if s.intake.waiting {
-		if s.intake.tracks[0] == nil || f.Key && t.Codec.Video() {
+		if v := s.intake.video(); v == nil || f.Key && t.ID == v.ID {
 			s.jumper = 0
 			return false, nil
 		}
@@ -147,9 +160,16 @@ func (s *Stream) running(f *media.Frame, t *media.Track) (taken bool, err error)
 			return true, nil // it has no initialization section yet
 		}
 	}
+	if len(s.all) > 1 {
+		taken, err = s.spread(f)
+		if !taken {
+			s.jumper = f.Track
+		}
+		return taken, err
+	}
 	// Frames whose clock stands nearly still would fill a part for ever.
 	if s.main.cut.sizeBytes() > min(s.main.ring.capBytes, maxPartBytes) {
-		return true, s.main.ring.tooMuch()
+		return true, s.tooMuch()
 	}
 	if l == s.main.cut.audio {
 		return true, s.main.cut.audioFrame(f)
@@ -159,6 +179,18 @@ func (s *Stream) running(f *media.Frame, t *media.Track) (taken bool, err error)
 		s.jumper = f.Track
 	}
 	return !paused, err
+}
+
+// lane returns a lane of a track in the present domain, or nil.
+func (s *Stream) lane(id media.TrackID) *lane {
+	for _, r := range s.all {
+		if r.cut != nil {
+			if l := r.cut.lane(id); l != nil {
+				return l
+			}
+		}
+	}
+	return nil
 }
 
 // sameJump reports whether a flagged frame tells of the jump for which the
@@ -207,11 +239,11 @@ func (s *Stream) tryStart(now time.Time) error {
 
 // replay is writeFrame for what was queued and metered.
 func (s *Stream) replay(f *media.Frame) error {
-	if s.main.cut == nil { // a pause within the queue ended the domain again
+	if !s.running { // a pause within the queue ended the domain again
 		s.intake.enqueue(*f, s.now())
 		return s.tryStart(s.now())
 	}
-	taken, err := s.running(f, s.intake.track(f.Track))
+	taken, err := s.goOn(f, s.intake.track(f.Track))
 	if taken || err != nil {
 		return err
 	}
@@ -223,10 +255,97 @@ func (s *Stream) replay(f *media.Frame) error {
 // startDomain begins a stretch of continuous decode times with its first frame.
 func (s *Stream) startDomain(first *queued) error {
 	s.release(first.at)
-	if err := s.main.startDomain(s.intake.list(), &first.frame); err != nil {
+	s.tracks = s.intake.list()
+	s.arrange(s.tracks)
+	s.domainFrom, s.arrived = first.at, time.Since(s.registry.began)
+	lead := s.intake.track(first.frame.Track)
+	if len(s.all) == 1 {
+		if err := s.main.startDomain(s.tracks, &first.frame, lead.Timescale); err != nil {
+			return err
+		}
+	} else if err := s.startAll(&first.frame, lead.Timescale); err != nil {
 		return err
 	}
-	s.domainFrom, s.arrived = first.at, time.Since(s.registry.began)
+	s.running = true
 	s.placeWaiting()
 	return nil
+}
+
+// headroom is the media time that a domain of several renditions leaves before
+// its lead's first frame: others may begin a little earlier.
+const headroom = 2 * keyWait
+
+// arrange makes the renditions that the tracks need. One video and at most one
+// audio track are muxed; more have a rendition each, and so it stays for the run:
+// what players know of goes on (docs/decisions/0009).
+func (s *Stream) arrange(tracks []media.Track) {
+	videos := 0
+	for i := range tracks {
+		if tracks[i].Codec.Video() {
+			videos++
+		}
+	}
+	if !s.several && videos <= 1 && len(tracks)-videos <= 1 {
+		s.show()
+		return
+	}
+	if m := s.main; s.lineup.Load() == nil && !(m.resumed && m.of(tracks) != nil) && m.id != tracks[0].ID {
+		m.isNamed(tracks[0].ID) // nobody has seen it yet
+		m.past = past{}
+		m.remember(s.pastMark)
+	}
+	s.several = true
+	for i := range tracks {
+		id := tracks[i].ID
+		if !slices.ContainsFunc(s.all, func(r *Rendition) bool { return r.id == id }) {
+			s.all = append(s.all, s.another(id))
+		}
+	}
+	slices.SortFunc(s.all, func(a, b *Rendition) int { return order(a.id)*min(1, int(a.id)) - order(b.id)*min(1, int(b.id)) })
+	s.pasts = nil
+	s.show()
+}
+
+// startAll is startDomain for several renditions.
+func (s *Stream) startAll(first *media.Frame, timescale uint32) error {
+	s.timeline += headroom
+	s.grid = newGrid(s.main.ring.nextMSN)
+	begun := s.main.ring.nextPart > 0
+	behind := begun || s.main.ring.discNext
+	for _, r := range s.all {
+		r.ring.discNext = behind
+		r.queue, r.queueBytes, r.lateSince = r.queue[:0], 0, 0
+		r.seat = seat{grid: s.grid, msn: s.grid.first, aligned: true, apart: r.seat.apart}
+		r.arrived = s.arrived
+		tracks := r.of(s.tracks)
+		if tracks == nil { // its track is gone
+			r.keepStill()
+			at := clockTicks(s.timeline, int64(r.tracks[0].Timescale))
+			r.held = r.newHold(s.domainFrom, at)
+			continue
+		}
+		if err := r.startDomain(tracks, first, timescale); err != nil {
+			return err
+		}
+		r.cut.seat = &r.seat
+	}
+	s.elect()
+	for _, r := range s.all {
+		if r.cut != nil && (r != s.lead || begun) {
+			r.cut.single, r.cut.opening = false, 0
+		}
+	}
+	return nil
+}
+
+// of picks the rendition's tracks, or nil where they are gone.
+func (r *Rendition) of(tracks []media.Track) (own []media.Track) {
+	for i := range tracks {
+		t := &tracks[i]
+		video := t.Codec.Video()
+		if r.id == t.ID || r.id == 0 && (len(own) == 0 || own[0].Codec.Video() && !video && len(own) == 1) {
+			own = append(own, *t)
+		}
+	}
+	return own
 }

@@ -44,7 +44,10 @@ func (st *still) see(c *cut, p *Part) {
 // silence, paced by the clock (design section 3, Held picture). The timer that
 // paces it also notices that it must begin.
 type hold struct {
-	stand   stand
+	kind    stand // what it can be
+	stand   stand // what it is: of one rendition alone, kind or standGap
+	live    bool  // of one rendition alone: others have media
+	shown   bool  // the picture is counted in memory
 	lead    media.Track
 	audio   *media.Track // beside a picture; nil: none
 	scale   int64        // ticks of the lead per second
@@ -61,13 +64,13 @@ type hold struct {
 	unit     int64 // ticks of one
 }
 
-// newHold prepares a hold that begins at from, which is timeline in media time.
-func (r *Rendition) newHold(from time.Time) *hold {
-	h := &hold{lead: r.tracks[0], scale: int64(r.tracks[0].Timescale), from: from}
+// newHold prepares a hold that begins at from, which is that tick of the lead on
+// the run's timeline.
+func (r *Rendition) newHold(from time.Time, start int64) *hold {
+	h := &hold{lead: r.tracks[0], scale: int64(r.tracks[0].Timescale), from: from, live: !r.stream.holding}
 	c := cutter{scale: h.scale}
-	h.start = (r.stream.timeline.Microseconds()*h.scale + 999_999) / 1_000_000
-	h.at, h.segStart = h.start, h.start
-	h.part = c.ticks(r.partTarget)
+	h.start, h.at, h.segStart = start, start, start
+	h.part = c.ticks(r.partTargetOr())
 	sound := &r.tracks[len(r.tracks)-1]
 	h.silence, h.unit = media.Silence(sound)
 	h.sound = h.start * int64(sound.Timescale) / h.scale
@@ -76,15 +79,16 @@ func (r *Rendition) newHold(from time.Time) *hold {
 		h.audio = sound
 		fallthrough
 	case video:
-		h.stand, h.picture, h.offset = standPicture, r.still.data, r.still.offset
+		h.kind, h.picture, h.offset = standPicture, r.still.data, r.still.offset
 	default:
-		h.stand = standSilence
+		h.kind = standSilence
 		h.part -= h.part % max(1, h.unit) // whole access units
 	}
-	if video := h.stand == standPicture; video && (len(h.picture) == 0 || len(h.picture) > maxPicture) ||
+	if video := h.kind == standPicture; video && (len(h.picture) == 0 || len(h.picture) > maxPicture) ||
 		(!video || h.audio != nil) && h.silence == nil || h.part <= 0 {
-		h.stand, h.part = standGap, c.ticks(r.partTarget)
+		h.kind, h.part = standGap, c.ticks(r.partTargetOr())
 	}
+	h.stand = h.kind
 	return h
 }
 
@@ -97,11 +101,13 @@ func (h *hold) date(at int64) time.Time {
 func (h *hold) cut(length int64) cut {
 	end := h.at + length
 	c := cut{
-		duration: playlist.Span(h.at, end, uint32(h.scale)), stand: h.stand,
+		at:       playlist.At(h.at, uint32(h.scale)),
+		duration: playlist.Span(h.at, end, uint32(h.scale)), stand: h.stand, live: h.live, again: h.shown,
 		independent: h.stand != standGap && (h.stand == standSilence || len(h.picture) > 0),
 	}
 	switch h.stand {
 	case standPicture:
+		h.shown = true
 		c.runs = append(c.runs, cmaf.Run{Track: h.lead.ID, Time: h.at,
 			Samples: []cmaf.Sample{{Duration: uint32(length), Offset: h.offset, Key: true, Data: h.picture}}})
 		if h.audio != nil {
@@ -144,12 +150,12 @@ func (s *Stream) watchOver() {
 // starve is the alarm: it holds the picture when no media came for one target
 // duration, and then lists each part as it is due.
 func (s *Stream) starve() {
-	now := s.now()
-	if s.main.held == nil {
+	now, target := s.now(), s.main.ring.target
+	if !s.holding {
 		idle := now.Sub(s.registry.began) - s.arrived
 		switch {
-		case idle < s.main.ring.target:
-			s.set(&s.starving, s.main.ring.target-idle, s.starve)
+		case idle < target:
+			s.set(&s.starving, target-idle, s.starve)
 			return
 		case !s.progress.Load().Playable || s.intake.imminent(now) || s.fault != nil:
 			s.set(&s.starving, trackWait, s.starve)
@@ -160,7 +166,8 @@ func (s *Stream) starve() {
 	if !s.intake.imminent(now) {
 		s.fill(now)
 	}
-	wait := s.main.held.date(s.main.held.at + s.main.held.part).Sub(now)
+	h := s.main.held
+	wait := h.date(h.at + h.part).Sub(now)
 	if wait <= 0 { // media is about to come, or the store hangs
 		wait = s.main.partTarget
 	}
@@ -171,6 +178,8 @@ func (s *Stream) starve() {
 // stays in step with the clock. Shaka takes a hole in the dates of more than a
 // second out of its timeline, but not out of its live edge, and is lost until
 // the hole has left the list.
+//
+// Of several renditions the first sets the pace and the segments.
 func (s *Stream) hold(now time.Time) {
 	s.interrupt()
 	from := s.over
@@ -179,11 +188,15 @@ func (s *Stream) hold(now time.Time) {
 	} else if late := now.Add(-3 * s.main.partTarget); from.After(late) {
 		from = late // media that came faster than it plays is dated ahead
 	}
-	if len(s.main.still.data) <= maxPicture {
-		s.main.still.data = media.Still(&s.main.tracks[0], s.main.still.data) // lets go of the part around it
+	s.holding = true
+	s.grid = newGrid(s.main.ring.nextMSN)
+	for _, r := range s.all {
+		r.keepStill()
+		scale := int64(r.tracks[0].Timescale)
+		r.held = r.newHold(from, (s.timeline.Microseconds()*scale+999_999)/1_000_000)
+		r.ring.discNext = true
+		r.seat = seat{grid: s.grid, msn: s.grid.first, leads: r == s.main, apart: r.seat.apart}
 	}
-	s.main.held = s.main.newHold(from)
-	s.main.ring.discNext = true
 	s.fresh = false
 	if s.Stage() == livestream.StageLive {
 		s.setStage(livestream.StageReconnecting)
@@ -193,60 +206,71 @@ func (s *Stream) hold(now time.Time) {
 // fill lists the parts that are due. Nothing is added to what the store has not
 // made durable yet.
 func (s *Stream) fill(now time.Time) {
-	h := s.main.held
-	if behind := now.Sub(h.date(h.at)); behind > 2*s.main.ring.target+s.main.partTarget {
+	m := s.main
+	if behind := now.Sub(m.held.date(m.held.at)); behind > 2*m.ring.target+m.partTarget {
 		// The process or the store hung: what is missing is not made up for.
 		s.endHold()
 		s.hold(now)
-		h = s.main.held
 	}
 	added := false
-	for !h.date(h.at + h.part).After(now) {
-		if s.main.ring.visible() < len(s.main.ring.segs) {
+	for h := m.held; !h.date(h.at + h.part).After(now); {
+		if m.ring.visible() < len(m.ring.segs) {
 			break
 		}
 		s.addHeld(h.part)
 		added = true
 	}
 	if added {
-		s.main.ring.evict() // what does not fit is media, and told to its publisher
-		s.main.publish(false)
+		s.fillOthers(false)
+		for _, r := range s.all {
+			r.evict() // what does not fit is media, and told to its publisher
+			r.publish(false)
+		}
+	}
+}
+
+// fillOthers brings the other renditions to where the first one is.
+func (s *Stream) fillOthers(exact bool) {
+	for _, r := range s.all {
+		if r != s.main {
+			r.fillTo(s.main.pos(), exact)
+		}
 	}
 }
 
 // addHeld lists a part of the hold. Its segments end like a steady encoder's.
 func (s *Stream) addHeld(length int64) {
-	h := s.main.held
+	r := s.main
+	h := r.held
 	at := h.date(h.at)
-	p := s.main.ring.add(h.cut(length), at)
-	p.SessionID, p.cues = s.SessionID(), s.cues.list()
-	s.main.putAway(p)
+	r.add(h.cut(length), at)
 	long := h.at - h.segStart
-	if long >= h.scale*int64(minSegment/time.Second) || long+h.part > h.scale*int64(s.main.ring.target/time.Second) {
-		s.main.complete()
+	if long >= h.scale*int64(minSegment/time.Second) || long+h.part > h.scale*int64(r.ring.target/time.Second) {
+		r.complete()
 		h.segStart = h.at
+		s.grid.decide(r.seat.msn, clockTime(h.at, h.scale))
+		r.seat.msn++
 	}
 }
 
 // release ends the hold because media is back, which arrived at that time: the
 // picture is held until then.
 func (s *Stream) release(arrived time.Time) {
-	h := s.main.held
-	if h == nil {
+	if !s.holding {
 		return
 	}
 	s.fill(arrived)
-	h = s.main.held
+	h, g := s.main.held, &s.main.ring
 	c := cutter{scale: h.scale}
 	rest := min(c.ticks(arrived.Sub(h.date(h.at))), h.part)
 	least := c.ticks(shortTail)
-	if s.main.ring.open() != nil {
+	if g.open() != nil {
 		least /= 4
 	}
 	if h.stand == standSilence {
 		rest -= rest % max(1, h.unit)
 	}
-	if rest >= least && rest > 0 && s.main.ring.visible() == len(s.main.ring.segs) {
+	if rest >= least && rest > 0 && g.visible() == len(g.segs) {
 		s.addHeld(rest)
 	}
 	s.endHold()
@@ -254,10 +278,16 @@ func (s *Stream) release(arrived time.Time) {
 
 // endHold ends the hold as it is, and its segment.
 func (s *Stream) endHold() {
-	if s.main.held == nil {
+	if !s.holding {
 		return
 	}
-	s.timeline, s.over = s.main.held.end(), s.main.held.date(s.main.held.at)
-	s.main.held = nil
-	s.main.split()
+	s.fillOthers(true)
+	s.over = s.main.held.date(s.main.held.at)
+	for _, r := range s.all {
+		s.timeline = max(s.timeline, r.held.end())
+		r.held = nil
+		r.split()
+	}
+	s.level()
+	s.holding = false
 }

@@ -15,13 +15,12 @@ const trackWait = time.Second
 // An intake gathers what a domain needs before it can begin: tracks, and a
 // frame that decoding can start at.
 type intake struct {
-	announced    bool
-	video, audio bool // as announced
-	tracks       [2]*media.Track
-	since        time.Time // arrival of the first track or frame; zero: none yet
-	queue        []queued
-	queueBytes   int64
-	waiting      bool // a running domain is to be replaced at the next keyframe
+	announced  []media.TrackID
+	tracks     []*media.Track // video first, by index
+	since      time.Time      // arrival of the first track or frame; zero: none yet
+	queue      []queued
+	queueBytes int64
+	waiting    bool // a running domain is to be replaced at the next keyframe
 }
 
 type queued struct {
@@ -31,10 +30,11 @@ type queued struct {
 
 func (in *intake) reset() { *in = intake{} }
 
-func (in *intake) expect(ids []media.TrackID) {
-	in.announced = len(ids) > 0
-	in.video, in.audio = slices.Contains(ids, media.VideoTrack), slices.Contains(ids, media.AudioTrack)
-}
+func (in *intake) expect(ids []media.TrackID) { in.announced = slices.Clone(ids) }
+
+// maxTracks bounds the tracks of a publication, and with them the renditions:
+// twice what OBS sends at most. Frames of more are left out.
+const maxTracks = 16
 
 // track returns the configuration of a track, or nil.
 func (in *intake) track(id media.TrackID) *media.Track {
@@ -47,41 +47,60 @@ func (in *intake) track(id media.TrackID) *media.Track {
 }
 
 // put keeps a track's configuration: video first, as init sections have them.
-func (in *intake) put(t media.Track) {
-	if t.Codec.Video() {
-		in.tracks[0] = &t
-	} else {
-		in.tracks[1] = &t
+// It reports whether there is room for it.
+func (in *intake) put(t media.Track) bool {
+	i, known := slices.BinarySearchFunc(in.tracks, t.ID, func(o *media.Track, id media.TrackID) int { return order(o.ID) - order(id) })
+	switch {
+	case known:
+		in.tracks[i] = &t
+	case len(in.tracks) == maxTracks:
+		return false
+	default:
+		in.tracks = slices.Insert(in.tracks, i, &t)
 	}
+	return true
+}
+
+// order sorts tracks: video first, each kind by index.
+func order(id media.TrackID) int {
+	if id.Video() {
+		return int(id)
+	}
+	return 1<<16 + int(id)
+}
+
+// video is the first video track, or nil.
+func (in *intake) video() *media.Track {
+	if len(in.tracks) > 0 && in.tracks[0].Codec.Video() {
+		return in.tracks[0]
+	}
+	return nil
 }
 
 // list returns the known tracks, video first.
 func (in *intake) list() []media.Track {
-	var ts []media.Track
-	for _, t := range in.tracks {
-		if t != nil {
-			ts = append(ts, *t)
-		}
+	ts := make([]media.Track, len(in.tracks))
+	for i, t := range in.tracks {
+		ts[i] = *t
 	}
 	return ts
 }
 
 // complete reports whether no more tracks are waited for.
 func (in *intake) complete(now time.Time) bool {
-	video, audio := in.tracks[0] != nil, in.tracks[1] != nil
 	switch {
 	case now.Sub(in.since) >= trackWait:
-		return video || audio
-	case in.announced:
-		return (video || !in.video) && (audio || !in.audio)
+		return len(in.tracks) > 0
+	case len(in.announced) > 0:
+		return !slices.ContainsFunc(in.announced, func(id media.TrackID) bool { return in.track(id) == nil })
 	}
-	return video && audio
+	return in.video() != nil && !in.tracks[len(in.tracks)-1].Codec.Video()
 }
 
 // enqueue keeps a frame until the domain begins. What lies before the first
-// keyframe of a video track is of no use.
+// keyframe of the first video track is of no use.
 func (in *intake) enqueue(f media.Frame, now time.Time) {
-	if in.tracks[0] != nil && !in.hasKey() && f.Track == in.tracks[0].ID {
+	if v := in.video(); v != nil && !in.hasKey() && f.Track == v.ID {
 		if !f.Key {
 			return
 		}
@@ -96,8 +115,12 @@ func (in *intake) enqueue(f media.Frame, now time.Time) {
 func (in *intake) trimBefore(f *media.Frame) {
 	kept := in.queue[:0]
 	for _, q := range in.queue {
-		if t := in.track(q.frame.Track); t != nil && !t.Codec.Video() &&
-			q.frame.DTS*media.VideoTimescale/int64(t.Timescale) >= f.DTS {
+		t := in.track(q.frame.Track)
+		early := int64(0)
+		if q.frame.Track.Video() { // reordering may have it decoded earlier
+			early = int64(keyWait * media.VideoTimescale / time.Second)
+		}
+		if t != nil && q.frame.DTS*media.VideoTimescale/int64(t.Timescale)+early >= f.DTS {
 			kept = append(kept, q)
 		} else {
 			in.queueBytes -= int64(len(q.frame.Payload))
@@ -109,7 +132,7 @@ func (in *intake) trimBefore(f *media.Frame) {
 
 func (in *intake) hasKey() bool {
 	for i := range in.queue {
-		if f := &in.queue[i].frame; f.Key && f.Track == in.tracks[0].ID {
+		if f := &in.queue[i].frame; f.Key && f.Track == in.video().ID {
 			return true
 		}
 	}
@@ -120,7 +143,7 @@ func (in *intake) hasKey() bool {
 // frame to begin with, and no track is waited for, or the queue is full.
 func (in *intake) ready(now time.Time, capBytes int64) bool {
 	switch {
-	case len(in.queue) == 0 || in.tracks[0] != nil && !in.hasKey():
+	case len(in.queue) == 0 || in.video() != nil && !in.hasKey():
 		return false
 	case in.queueBytes > capBytes:
 		return true
@@ -132,7 +155,7 @@ func (in *intake) ready(now time.Time, capBytes int64) bool {
 // with is there, and others still come.
 func (in *intake) imminent(now time.Time) bool {
 	n := len(in.queue)
-	return n > 0 && (in.tracks[0] == nil || in.hasKey()) && now.Sub(in.queue[n-1].at) < trackWait
+	return n > 0 && (in.video() == nil || in.hasKey()) && now.Sub(in.queue[n-1].at) < trackWait
 }
 
 func (in *intake) dropQueue() { in.queue, in.queueBytes = nil, 0 }
@@ -140,7 +163,7 @@ func (in *intake) dropQueue() { in.queue, in.queueBytes = nil, 0 }
 // trimAudio bounds the queue while a keyframe is awaited: a second of audio is
 // more than can lie beside it.
 func (in *intake) trimAudio(now time.Time) {
-	if in.tracks[0] == nil || in.hasKey() {
+	if in.video() == nil || in.hasKey() {
 		return
 	}
 	n := 0

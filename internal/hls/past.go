@@ -17,6 +17,7 @@ type PastSegment struct {
 	SessionID string
 	Epoch     int64
 	MSN       int64
+	Start     time.Duration // as of its first part; of another process negative
 	Duration  time.Duration
 	SizeBytes int64
 	FirstPart int64    // counter of its first part

@@ -19,7 +19,7 @@ func (r *Rendition) publish(ended bool) {
 	close(old.next)
 	s := r.stream
 	s.note()
-	if s.progress.Load().Playable && s.fresh && !s.gone && r.held == nil {
+	if s.progress.Load().Playable && s.fresh && !s.gone && !s.holding {
 		s.setStage(livestream.StageLive)
 	}
 }
@@ -31,7 +31,7 @@ func (r *Rendition) snapshot(ended bool) *Snapshot {
 	n := &Snapshot{
 		Ended: ended, Epoch: ring.hinted, PartTarget: r.partTarget, NextPart: ring.nextPart,
 		FirstMSN: ring.listFrom, LastMSN: ring.listFrom - 1,
-		inits: ring.inits, variant: r.variant(), muxed: len(r.tracks) > 1, next: make(chan struct{}),
+		inits: ring.inits, variant: r.variant(), tracks: r.tracks, muxed: r.withSound(), next: make(chan struct{}),
 		shared: r.mediaPrefix, past: r.past.view(), captions: r.stream.captions.ids,
 	}
 	if len(segs) < len(ring.segs) {
@@ -66,40 +66,57 @@ func (r *Rendition) snapshot(ended bool) *Snapshot {
 	return n
 }
 
+// withSound reports whether there is sound with the rendition's pictures: in it, or
+// in another.
+func (r *Rendition) withSound() bool {
+	tracks := r.tracks
+	if r.stream.several {
+		tracks = r.stream.tracks
+	}
+	return len(tracks) > 1 && tracks[0].Codec.Video() && !tracks[len(tracks)-1].Codec.Video()
+}
+
 // render writes the playlist texts of a snapshot that lists segs.
 func (r *Rendition) render(n *Snapshot, segs []*segment) {
 	r.version++
 	m := &r.renderer
 	target := r.ring.target
 	*m = playlist.Media{
-		TargetDuration: int(target / time.Second),
-		PartTarget:     r.partTarget,
-		PartHoldBack:   3 * r.partTarget,
-		HoldBack:       3 * target,
-		CanSkipUntil:   6 * target,
-		CanBlockReload: true,
-		Segments:       m.Segments[:0],
-		DateRanges:     m.DateRanges[:0],
-		EndList:        n.Ended,
+		TargetDuration:   int(target / time.Second),
+		PartTarget:       r.partTarget,
+		PartHoldBack:     3 * r.partTarget,
+		HoldBack:         3 * target,
+		CanSkipUntil:     6 * target,
+		CanBlockReload:   true,
+		Segments:         m.Segments[:0],
+		DateRanges:       m.DateRanges[:0],
+		RenditionReports: m.RenditionReports[:0],
+		EndList:          n.Ended,
 	}
 	begins, edge := r.begins(n, segs), r.ring.edge
 	if !n.Ended {
 		m.PreloadHint = partURI(n.Epoch, n.NextPart)
 	}
 	if r == r.stream.main {
+		if r.stream.several { // another one may begin a little earlier
+			begins = begins.Add(-target)
+		}
 		r.stream.cues.expire(begins)
 	}
 	if len(n.parts) > 0 {
 		r.cued = n.parts[len(n.parts)-1].cues
 	}
 	m.DateRanges = r.stream.cues.upTo(r.cued, m.DateRanges)
+	if !n.Ended {
+		m.RenditionReports = r.reports(m.RenditionReports)
+	}
 	if len(segs) > 0 {
 		edge = segs[len(segs)-1].end()
 	}
 	skip := 0
 	for _, g := range segs {
 		line := playlist.Segment{
-			URI: g.uri, ProgramDateTime: g.at, Discontinuity: g.discontinuity, Map: g.mapURI, Gap: g.stand == standGap,
+			URI: g.uri, ProgramDateTime: g.at, Discontinuity: g.discontinuity, Map: g.mapURI, Gap: g.gap,
 		}
 		if g.done != nil {
 			line.Duration = g.length
@@ -130,6 +147,22 @@ func (r *Rendition) render(n *Snapshot, segs []*segment) {
 		n.delta = newText(bytes.Clone(r.text), tag+"-d")
 	}
 	clear(m.Segments) // hold on to no media
+}
+
+// reports appends how far the other renditions are, of those that list something.
+// What is told was published before, so nobody is sent to what is not there yet.
+// A muxed rendition beside them is no alternative to any.
+func (r *Rendition) reports(dst []playlist.RenditionReport) []playlist.RenditionReport {
+	if r.id == 0 {
+		return dst
+	}
+	for _, o := range r.stream.all {
+		if n := o.window.Current(); o != r && o.id != 0 && n.listed {
+			msn, part := n.last()
+			dst = append(dst, playlist.RenditionReport{URI: "../" + o.name + "/index.m3u8", LastMSN: msn, LastPart: part})
+		}
+	}
+	return dst
 }
 
 // variant describes the rendition as the multivariant playlist's only variant.

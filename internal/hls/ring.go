@@ -19,6 +19,7 @@ type segment struct {
 	disc          int64 // its discontinuity sequence number
 	discontinuity bool  // the tag stands before it
 	stand         stand // in for media that did not come
+	gap           bool  // listed and not there
 	at            time.Time
 	init          *Init
 	mapURI        string
@@ -114,12 +115,15 @@ func (r *ring) add(c cut, at time.Time) *Part {
 	s := r.open()
 	if s == nil {
 		s = r.begin(at)
-		s.stand = c.stand
+		s.gap = c.stand == standGap
+		if !c.live {
+			s.stand = c.stand
+		}
 	}
 	p := &Part{
 		Epoch: r.hinted, Counter: r.nextPart, MSN: s.msn, Index: len(s.parts),
-		Duration: c.duration, Independent: c.independent,
-		Held: c.stand != standNone, Gap: c.stand == standGap, init: s.init,
+		Start: c.at, Duration: c.duration, Independent: c.independent,
+		Held: c.stand != standNone && !c.live, Gap: c.stand == standGap, init: s.init,
 	}
 	shared := int64(0)
 	switch {
@@ -127,7 +131,7 @@ func (r *ring) add(c cut, at time.Time) *Part {
 	case c.stand == standPicture:
 		r.sequence++
 		p.Data, p.Tail = cmaf.SplitChunk(r.sequence, c.runs)
-		if !s.discontinuity || p.Index > 0 {
+		if c.again {
 			shared = int64(len(p.Tail)) // counted with the first that holds it
 		}
 	default:
@@ -161,19 +165,18 @@ func (r *ring) complete() {
 	s.uri = "seg-" + number(s.epoch) + "-" + number(s.msn) + ".m4s"
 	s.done = &Segment{
 		Epoch: s.epoch, MSN: s.msn, Duration: s.length, FirstPart: first.Counter,
-		Parts: s.parts, Gap: s.stand == standGap, SizeBytes: s.sizeBytes, Length: lengthOf(int(s.sizeBytes)),
+		Parts: s.parts, Gap: s.gap, SizeBytes: s.sizeBytes, Length: lengthOf(int(s.sizeBytes)),
 	}
 	if s.length >= minSegment/2 { // a short one is mostly its keyframe
 		r.peakBps = max(r.peakBps, bitrate(s.sizeBytes, s.length))
 	}
 }
 
-// evict takes off the list what is older than the window, and out of memory
+// expire takes off the list what is older than the window, and out of memory
 // what has been off the list long enough: a segment stays fetchable for one
 // target duration, its parts for three after they are no longer listed, which
-// is three behind the edge (design section 5). It fails when the cap does not
-// leave room for three target durations.
-func (r *ring) evict() error {
+// is three behind the edge (design section 5).
+func (r *ring) expire() {
 	for r.canUnlist(r.listFor) {
 		r.unlist()
 	}
@@ -184,16 +187,47 @@ func (r *ring) evict() error {
 		}
 		r.drop()
 	}
-	for r.bytes > r.capBytes {
-		if len(r.segs) > 0 && r.segs[0].left < 0 {
-			if !r.canUnlist(3 * r.target) {
-				return r.tooMuch()
-			}
-			r.unlist()
-		}
-		r.drop()
+}
+
+// shed forgets the oldest segment, off the list if it must be. It reports
+// whether that leaves three target durations.
+func (r *ring) shed() bool {
+	if !r.canShed() {
+		return false
 	}
-	return nil
+	if r.segs[0].left < 0 {
+		r.unlist()
+	}
+	r.drop()
+	return true
+}
+
+func (r *ring) canShed() bool {
+	return len(r.segs) > 0 && (r.segs[0].left >= 0 || r.canUnlist(3*r.target))
+}
+
+// shed keeps the media of all renditions below the cap, those of the lowest
+// number first. It fails when three target durations do not fit.
+func (s *Stream) shed() error {
+	for {
+		held := int64(0)
+		var oldest *ring
+		for _, r := range s.all {
+			g := &r.ring
+			held += g.bytes
+			if g.canShed() && (oldest == nil || g.segs[0].msn < oldest.segs[0].msn ||
+				g.segs[0].msn == oldest.segs[0].msn && g.bytes > oldest.bytes) {
+				oldest = g
+			}
+		}
+		switch {
+		case held <= s.main.ring.capBytes:
+			return nil
+		case oldest == nil:
+			return s.tooMuch()
+		}
+		oldest.shed()
+	}
 }
 
 // canUnlist reports whether the complete segments behind the first listed one
@@ -241,19 +275,26 @@ func (r *ring) drop() {
 }
 
 // tooMuch is the error of a stream whose three target durations do not fit.
-func (r *ring) tooMuch() error {
+func (s *Stream) tooMuch() error {
+	r := &s.main.ring
 	if r.visible() < len(r.segs) {
 		return &Error{livestream.Fault("the server could not store which media sequence numbers are in use; look at its disk")}
 	}
-	return &Error{livestream.TooMuch(r.load(), r.capBytes, 3*r.target)}
+	return &Error{livestream.TooMuch(s.load(), r.capBytes, 3*r.target)}
 }
 
 // load says how much media is held, for people.
-func (r *ring) load() string {
-	if len(r.segs) == 0 || r.edge == r.segs[0].start {
+func (s *Stream) load() string {
+	bps := int64(0)
+	for _, r := range s.all {
+		if g := &r.ring; len(g.segs) > 0 {
+			bps += bitrate(g.bytes, g.edge-g.segs[0].start)
+		}
+	}
+	if bps == 0 {
 		return "the frames of a single part"
 	}
-	return fmt.Sprintf("%.1f Mbit/s", float64(bitrate(r.bytes, r.edge-r.segs[0].start))/1e6)
+	return fmt.Sprintf("%.1f Mbit/s", float64(bps)/1e6)
 }
 
 // An Error ends a publication: the media cannot be packaged.

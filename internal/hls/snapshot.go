@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tally/internal/hls/playlist"
+	"tally/internal/media"
 )
 
 // A Part is one Partial Segment: moof and mdat. It is immutable. Its bytes are
@@ -18,6 +19,7 @@ type Part struct {
 	Counter     int64  // rises by one from part to part over the whole run
 	MSN         int64
 	Index       int           // within the segment
+	Start       time.Duration // media time since the run began, the same for what all renditions show at once
 	Duration    time.Duration // as listed, a multiple of a microsecond
 	Independent bool          // starts with a keyframe
 	Held        bool          // stands in for media that did not come: nobody watched anything
@@ -86,6 +88,7 @@ type Snapshot struct {
 	full, delta *text  // delta is full where there is nothing to skip
 	shared      string // what stands before each URI in shared delivery
 	variant     playlist.Variant
+	tracks      []media.Track
 	muxed       bool     // sound comes with the picture
 	captions    []string // closed captions in the picture
 
@@ -123,6 +126,15 @@ func (s *Snapshot) Has(want Position) bool {
 	}
 	last := s.segments[len(s.segments)-1]
 	return want.Part < len(last.Parts) || s.OpenParts > 0
+}
+
+// last is the newest media that is listed, as a rendition report tells it: the
+// number of its segment, open or not, and the index of its part.
+func (s *Snapshot) last() (msn, part int64) {
+	if s.OpenParts > 0 {
+		return s.LastMSN + 1, int64(s.OpenParts) - 1
+	}
+	return s.LastMSN, int64(len(s.segments[len(s.segments)-1].Parts)) - 1
 }
 
 // tooFar reports whether a request is answered 400 (rfc8216bis-22 section

@@ -21,8 +21,9 @@ type Stream struct {
 	stage      atomic.Uint32
 	session    atomic.Pointer[string]
 	progress   atomic.Pointer[livestream.Progress]
-	access     atomic.Value // see Access
-	main       *Rendition   // the muxed one, or the lead's of several
+	access     atomic.Value           // see Access
+	main       *Rendition             // the run's first: the muxed one, or the lead's of several
+	lineup     atomic.Pointer[lineup] // nil before the first media
 
 	// mu serialises the writers: the publisher's goroutine, the session's
 	// actor, the timers. Viewers never take it.
@@ -32,6 +33,13 @@ type Stream struct {
 	gone       bool  // that publisher is gone
 	closing    alarm // ENDLIST, then removal
 	delay      time.Duration
+	all        []*Rendition  // video first, by index; a muxed one before them
+	several    bool          // each track has a rendition of its own
+	lead       *Rendition    // decides where segments end
+	grid       *grid         // of the present domain; nil before there were several renditions
+	tracks     []media.Track // of the present domain
+	running    bool          // there is a domain of media that comes
+	holding    bool          // there is one of a held picture
 	intake     intake
 	timeline   time.Duration // where the decode times of the next domain begin
 	over       time.Time     // the date at which the domain before ended
@@ -47,7 +55,9 @@ type Stream struct {
 	captions   captions
 	dvr        time.Duration     // media time listed, on disk where memory has it no more; 0: in memory alone
 	recorder   *archive.Recorder // nil: nothing is put to rest
-	pasts      []archive.Past    // of before a restart, until the recorder knows
+	pasts      []archive.Past    // of before a restart, until it is known which renditions go on
+	pastMark   int64             // the last number of then
+	pastDisc   int64             // the discontinuity sequence behind it; 0: nothing is on disk
 	fault      error             // why the publication cannot go on; nil while it can
 }
 
@@ -76,6 +86,7 @@ func newStream(r *Registry, o OpenOptions) *Stream {
 	s := &Stream{registry: r, playbackID: o.PlaybackID, runID: o.Run.ID, began: time.Now()}
 	s.recall(o, max(r.config.Window, 3*target))
 	s.main = newRendition(s, o.Run, target)
+	s.all, s.lead = []*Rendition{s.main}, s.main
 	return s
 }
 
@@ -116,10 +127,14 @@ func (s *Stream) setStage(to livestream.Stage) {
 // note publishes Progress.
 func (s *Stream) note() {
 	snap := s.main.window.Current()
+	msn, disc := int64(0), int64(0)
+	for _, r := range s.all {
+		msn, disc = max(msn, r.ring.nextMSN-1), max(disc, r.ring.disc)
+	}
 	s.progress.Store(&livestream.Progress{
 		Playable:      snap.listed && snap.LastMSN+min(1, int64(snap.OpenParts)) >= s.sessionMSN,
-		MSN:           s.main.ring.nextMSN - 1,
-		Discontinuity: s.main.ring.disc,
+		MSN:           msn,
+		Discontinuity: disc,
 		PartTarget:    s.main.partTarget,
 		LongestGOP:    s.gop.longest(),
 		KeyframeSeen:  s.keySeen,
@@ -148,7 +163,9 @@ func (s *Stream) end(linger time.Duration) {
 
 // finish gives the playlist its ENDLIST. It can be fetched for one window more.
 func (s *Stream) finish() {
-	s.main.publish(true)
+	for _, r := range s.all {
+		r.publish(true)
+	}
 	s.setStage(livestream.StageEnded)
 	if !s.main.window.Current().listed {
 		s.forget()

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"time"
 
 	"tally/internal/blob"
 	"tally/internal/hls"
@@ -14,7 +13,7 @@ import (
 )
 
 // pastSegment answers a segment of the DVR window that has left memory, from disk.
-func (h *Handler) pastSegment(w http.ResponseWriter, r *http.Request, p path, st *hls.Stream, of *hls.Rendition) error {
+func (h *Handler) pastSegment(w http.ResponseWriter, r *http.Request, p path, of *hls.Rendition) error {
 	seg := of.Window().Current().Past(p.epoch, p.number)
 	if seg == nil {
 		return errNotListed
@@ -25,7 +24,7 @@ func (h *Handler) pastSegment(w http.ResponseWriter, r *http.Request, p path, st
 	}
 	defer o.Close()
 	if h.serveObject(w, r, o, seg.SizeBytes) {
-		h.countPast(st, p, seg)
+		h.countPast(of, p, seg)
 	}
 	return nil
 }
@@ -66,26 +65,21 @@ func (h *Handler) serveObject(w http.ResponseWriter, r *http.Request, o blob.Obj
 }
 
 // countPast tells usage of a segment from disk, as count does of parts.
-func (h *Handler) countPast(st *hls.Stream, p path, seg *hls.PastSegment) {
+func (h *Handler) countPast(of *hls.Rendition, p path, seg *hls.PastSegment) {
 	id, ok := h.verified(p)
 	if !ok {
 		return
 	}
-	var buf [64]time.Duration
-	spans := buf[:0]
-	for _, micros := range seg.Parts {
-		span := time.Duration(micros) * time.Microsecond
-		if seg.Held {
-			span = 0
-		}
-		spans = append(spans, span)
+	span := usage.Span{From: seg.Start, To: seg.Start + seg.Duration}
+	if seg.Held {
+		span.To = span.From
 	}
-	win := st.Window()
+	win := of.Window()
 	target := win.TargetDuration()
 	h.counter.Delivered(usage.Delivery{
-		SessionID: seg.SessionID, Viewer: id, First: seg.FirstPart,
-		Window: win.Span() + target, Target: target, Bytes: seg.SizeBytes,
-	}, spans)
+		SessionID: seg.SessionID, Viewer: id,
+		Window: win.Span() + target, Target: target, Bytes: seg.SizeBytes, Rendition: of.Index(),
+	}, []usage.Span{span})
 }
 
 // limited is the beginning of an object, as http.ServeContent reads it.

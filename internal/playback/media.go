@@ -12,15 +12,24 @@ import (
 	"tally/internal/usage"
 )
 
-// initSection answers an initialization section. It is no media: it counts nothing.
-func (h *Handler) initSection(w http.ResponseWriter, r *http.Request, p path) error {
+// rendition is what the path's media is of, or nil.
+func (h *Handler) rendition(p path) *hls.Rendition {
 	st := p.of(h.registry)
 	if st == nil {
+		return nil
+	}
+	return st.Rendition(p.rendition)
+}
+
+// initSection answers an initialization section. It is no media: it counts nothing.
+func (h *Handler) initSection(w http.ResponseWriter, r *http.Request, p path) error {
+	rendition := h.rendition(p)
+	if rendition == nil {
 		return errNotListed
 	}
-	i := st.Window().Current().Init(p.epoch, p.number)
+	i := rendition.Window().Current().Init(p.epoch, p.number)
 	if i == nil {
-		return h.pastInit(w, r, p, st.Main())
+		return h.pastInit(w, r, p, rendition)
 	}
 	mediaHeader(w, i.Length)
 	switch {
@@ -35,14 +44,14 @@ func (h *Handler) initSection(w http.ResponseWriter, r *http.Request, p path) er
 
 // part answers a part, held while it is the one that the playlist hints at.
 func (h *Handler) part(w http.ResponseWriter, r *http.Request, p path) error {
-	st := p.of(h.registry)
-	if st == nil {
+	rendition := h.rendition(p)
+	if rendition == nil {
 		return errNotListed
 	}
-	part := st.Window().Current().Part(p.epoch, p.number)
+	part := rendition.Window().Current().Part(p.epoch, p.number)
 	if part == nil {
 		var err error
-		if part, err = h.hinted(w, r, st.Window(), p); err != nil {
+		if part, err = h.hinted(w, r, rendition.Window(), p); err != nil {
 			return err
 		}
 	}
@@ -54,7 +63,7 @@ func (h *Handler) part(w http.ResponseWriter, r *http.Request, p path) error {
 		whole = h.write(w, part) == nil
 	}
 	if whole {
-		h.count(st, p, part)
+		h.count(rendition, p, part)
 	}
 	return nil
 }
@@ -73,13 +82,13 @@ func (h *Handler) hinted(w http.ResponseWriter, r *http.Request, win *hls.Window
 
 // segment answers a full segment: its parts one after another.
 func (h *Handler) segment(w http.ResponseWriter, r *http.Request, p path) error {
-	st := p.of(h.registry)
-	if st == nil {
+	rendition := h.rendition(p)
+	if rendition == nil {
 		return errNotListed
 	}
-	seg := st.Window().Current().Segment(p.epoch, p.number)
+	seg := rendition.Window().Current().Segment(p.epoch, p.number)
 	if seg == nil {
-		return h.pastSegment(w, r, p, st, st.Main())
+		return h.pastSegment(w, r, p, rendition)
 	}
 	mediaHeader(w, seg.Length)
 	whole := false
@@ -95,7 +104,7 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, p path) error 
 		}
 	}
 	if whole {
-		h.count(st, p, seg.Parts...)
+		h.count(rendition, p, seg.Parts...)
 	}
 	return nil
 }
@@ -136,30 +145,33 @@ func mediaHeader(w http.ResponseWriter, length []string) {
 
 // count tells usage of parts that a viewer was given completely. A URL of
 // shared delivery names none: whoever asked may be a cache.
-func (h *Handler) count(st *hls.Stream, p path, parts ...*hls.Part) {
+func (h *Handler) count(rendition *hls.Rendition, p path, parts ...*hls.Part) {
 	id, ok := h.verified(p)
 	if !ok {
 		return
 	}
-	var buf [64]time.Duration // 10 s of 200 ms parts, and room; more goes to the heap
+	var buf [64]usage.Span // 10 s of 200 ms parts, and room; more goes to the heap
 	spans := buf[:0]
 	size := 0
 	for _, part := range parts {
 		size += part.Size()
-		span := part.Duration
-		if part.Held {
-			span = 0 // whoever waits for the encoder is there, and watches nothing
+		span := usage.Span{From: part.Start, To: part.Start + part.Duration}
+		switch n := len(spans); {
+		case part.Held: // whoever waits for the encoder is there, and watches nothing
+		case n > 0 && spans[n-1].To == span.From:
+			spans[n-1].To = span.To
+		default:
+			spans = append(spans, span)
 		}
-		spans = append(spans, span)
 	}
-	win := st.Window()
+	win := rendition.Window()
 	target := win.TargetDuration()
 	h.counter.Delivered(usage.Delivery{
-		SessionID: parts[0].SessionID, Viewer: id, First: parts[0].Counter,
+		SessionID: parts[0].SessionID, Viewer: id,
 		// a segment more than is listed can be fetched
 		Window: win.Span() + target,
 		Target: target,
-		Bytes:  int64(size),
+		Bytes:  int64(size), Rendition: rendition.Index(),
 	}, spans)
 }
 

@@ -15,11 +15,11 @@ const (
 	fileMultivariant      // {playback_id}/index.m3u8
 	fileState             // {playback_id}/state
 	fileThumbnail         // {playback_id}/thumbnail.jpg
-	fileMedia             // {playback_id}/{run}/{viewer}/index.m3u8
-	fileBeacon            // {playback_id}/{run}/{viewer}/beacon
-	fileInit              // {playback_id}/{run}[/{viewer}]/init-{epoch}-{number}.mp4
-	filePart              // {playback_id}/{run}[/{viewer}]/part-{epoch}-{counter}.m4s
-	fileSegment           // {playback_id}/{run}[/{viewer}]/seg-{epoch}-{msn}.m4s
+	fileMedia             // {playback_id}/{run}/{viewer}[/{rendition}]/index.m3u8
+	fileBeacon            // {playback_id}/{run}/{viewer}[/{rendition}]/beacon
+	fileInit              // {playback_id}/{run}[/{viewer}][/{rendition}]/init-{epoch}-{number}.mp4
+	filePart              // {playback_id}/{run}[/{viewer}][/{rendition}]/part-{epoch}-{counter}.m4s
+	fileSegment           // {playback_id}/{run}[/{viewer}][/{rendition}]/seg-{epoch}-{msn}.m4s
 
 	// below /vod/, see parseVOD
 	fileVOD
@@ -34,12 +34,12 @@ type path struct {
 	playbackID string
 	run        string
 	viewer     string // shaped like a viewer id, not verified; "" in media URLs of shared delivery
+	rendition  string // v0, a1 …; "" where sound and picture are muxed
 	epoch      int64
 	number     int64 // of an init section, part counter or media sequence number
 
-	// of a recording
+	// of a recording, whose rendition may be archive.Muxed
 	session   string
-	rendition string
 	recording *archive.Recording
 
 	admission // why the request is answered
@@ -76,13 +76,22 @@ func parsePath(s string) (path, bool) {
 	if p.run, rest, ok = strings.Cut(rest, "/"); !ok || !isName(p.run) {
 		return path{}, false
 	}
-	name := rest
-	if p.viewer, rest, ok = strings.Cut(rest, "/"); !ok {
-		p.viewer = ""
-		return p, p.parseMedia(name)
-	}
-	if !viewer.Valid(p.viewer) {
+	head, below, ok := strings.Cut(rest, "/")
+	switch {
+	case !ok:
+		return p, p.parseMedia(rest)
+	case isRendition(head):
+		p.rendition = head
+		return p, p.parseMedia(below)
+	case !viewer.Valid(head):
 		return path{}, false
+	}
+	p.viewer, rest = head, below
+	if head, below, ok = strings.Cut(rest, "/"); ok {
+		if !isRendition(head) {
+			return path{}, false
+		}
+		p.rendition, rest = head, below
 	}
 	switch rest {
 	case "index.m3u8":
@@ -122,6 +131,15 @@ func (p *path) parseMedia(name string) bool {
 	p.number, ok2 = parseNumber(number)
 	p.file = base
 	return ok1 && ok2
+}
+
+// isRendition accepts v or a and a number up to 255, in its one spelling.
+func isRendition(s string) bool {
+	if len(s) < 2 || len(s) > 4 || s[0] != 'v' && s[0] != 'a' {
+		return false
+	}
+	n, ok := parseNumber(s[1:])
+	return ok && n <= 255
 }
 
 // isName accepts what playback and run ids are made of.

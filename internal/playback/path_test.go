@@ -34,6 +34,22 @@ func TestPaths(t *testing.T) {
 		if got, ok := parsePath(in); !ok || got != want {
 			t.Errorf("%s: %+v, %v; want %+v", in, got, ok, want)
 		}
+		if want.file < fileMedia {
+			continue
+		}
+		for _, name := range []string{"v0", "v255", "a0", "a17"} {
+			of := want
+			of.rendition = name
+			if got, ok := parsePath(strings.Replace(in, testViewer, testViewer+"/"+name, 1)); !ok || got != of {
+				t.Errorf("%s in %s: %+v, %v; want %+v", in, name, got, ok, of)
+			}
+			if of.viewer = ""; want.file < fileInit {
+				continue
+			}
+			if got, ok := parsePath(strings.Replace(in, testViewer, name, 1)); !ok || got != of {
+				t.Errorf("%s in %s, shared: %+v, %v; want %+v", in, name, got, ok, of)
+			}
+		}
 		if want.file < fileInit {
 			continue
 		}
@@ -58,6 +74,9 @@ func TestPathsThatAreNoFile(t *testing.T) {
 		belowRun + "index.m3u8", belowRun + "beacon", belowRun + "part-3-01.m4s", belowRun + "seg-1-0.mp4", belowRun + "/seg-1-0.m4s",
 		below + "beacon/", below + "Beacon", below + "beacon.json",
 		below + "init-1-0.m4s", below + "seg-1-0.mp4", below + "index.m3u8.gz",
+		below + "v0", below + "v0/", below + "v0/v0/index.m3u8", below + "v00/index.m3u8", below + "v01/index.m3u8", below + "v256/index.m3u8",
+		below + "V0/index.m3u8", below + "s0/index.m3u8", below + "v/index.m3u8", below + "v-1/index.m3u8", below + "a0/../index.m3u8",
+		belowRun + "v0/index.m3u8", belowRun + "v0/beacon", belowRun + "v0/" + testViewer + "/index.m3u8", below + "v0/state", below + "v0//index.m3u8",
 		"/hls/" + testPlaybackID + "/" + testRun + "/" + testViewer[1:] + "/index.m3u8",
 		"/hls/" + testPlaybackID + "/" + testRun + "/" + testViewer + "=/index.m3u8",
 	} {
@@ -68,7 +87,7 @@ func TestPathsThatAreNoFile(t *testing.T) {
 }
 
 func TestParsePathAllocatesNothing(t *testing.T) {
-	for _, in := range []string{below + "part-3-1207.m4s", belowRun + "part-3-1207.m4s"} {
+	for _, in := range []string{below + "part-3-1207.m4s", belowRun + "part-3-1207.m4s", below + "v1/part-3-1207.m4s", belowRun + "a1/part-3-1207.m4s"} {
 		if n := testing.AllocsPerRun(100, func() { parsePath(in) }); n != 0 {
 			t.Errorf("%s: %v allocations", in, n)
 		}
@@ -81,6 +100,9 @@ func (p path) build() string {
 	run := dir + p.run + "/"
 	if p.viewer != "" {
 		run += p.viewer + "/"
+	}
+	if p.rendition != "" {
+		run += p.rendition + "/"
 	}
 	switch p.file {
 	case fileMultivariant:
@@ -104,7 +126,7 @@ func FuzzPath(f *testing.F) {
 	for _, s := range []string{
 		"/hls/" + testPlaybackID + "/index.m3u8", "/hls/" + testPlaybackID + "/state", below + "index.m3u8",
 		below + "init-1-0.mp4", below + "part-1-0.m4s", below + "seg-1-7.m4s", below + "part-01-0.m4s",
-		belowRun + "part-1-0.m4s", below + "beacon", "/hls/../../etc/passwd", "/hls/%2e/state", below + "part-1-18446744073709551616.m4s",
+		belowRun + "part-1-0.m4s", below + "beacon", below + "v1/index.m3u8", below + "a0/part-1-7.m4s", belowRun + "v12/seg-1-7.m4s", below + "v01/index.m3u8", "/hls/../../etc/passwd", "/hls/%2e/state", below + "part-1-18446744073709551616.m4s",
 	} {
 		f.Add(s)
 	}

@@ -136,21 +136,22 @@ func (h *Handler) Close() {
 
 // What is refused. The text is what the client reads.
 var (
-	errPath       = errors.New("no such file: below /hls/ there are {playback_id}/index.m3u8, {playback_id}/state, {playback_id}/thumbnail.jpg, and what the playlists list")
-	errMethod     = errors.New("GET, HEAD or OPTIONS, please")
-	errPostOnly   = errors.New("POST or OPTIONS, please: a beacon is sent, not fetched")
-	errTooLong    = fmt.Errorf("a beacon has at most %d bytes: send it more often", beacon.MaxBody)
-	errBrokenBody = errors.New("the body broke off, or did not come in time")
-	errUnknown    = errors.New("no livestream has this playback id: check the address with whoever gave it to you")
-	errNeverLive  = errors.New("nothing is on air: nobody has published here yet, or the broadcast is over")
-	errOver       = errors.New("this broadcast is over: ask for index.m3u8 again")
-	errNotListed  = errors.New("not there: it has left the playlist, or was never in it")
-	errNotYet     = errors.New("nothing is playable yet: try again in a second")
-	errRestarting = errors.New("the server has restarted and waits for the encoder: try again in a second")
-	errHeld       = errors.New("held for three target durations and it did not come: the encoder is away, try again")
-	errEarly      = errors.New("the server has restarted, and this viewer has fetched nothing since: send the beacon again in a second")
-	errFull       = errors.New("full: as many are watching as this server may serve; try again in a while, whoever is in goes on")
-	errStopping   = errors.New("the server is stopping: try again in a second")
+	errPath        = errors.New("no such file: below /hls/ there are {playback_id}/index.m3u8, {playback_id}/state, {playback_id}/thumbnail.jpg, and what the playlists list")
+	errMethod      = errors.New("GET, HEAD or OPTIONS, please")
+	errPostOnly    = errors.New("POST or OPTIONS, please: a beacon is sent, not fetched")
+	errTooLong     = fmt.Errorf("a beacon has at most %d bytes: send it more often", beacon.MaxBody)
+	errBrokenBody  = errors.New("the body broke off, or did not come in time")
+	errUnknown     = errors.New("no livestream has this playback id: check the address with whoever gave it to you")
+	errNeverLive   = errors.New("nothing is on air: nobody has published here yet, or the broadcast is over")
+	errOver        = errors.New("this broadcast is over: ask for index.m3u8 again")
+	errNotListed   = errors.New("not there: it has left the playlist, or was never in it")
+	errNoRendition = errors.New("this broadcast has no such rendition: ask for index.m3u8 again")
+	errNotYet      = errors.New("nothing is playable yet: try again in a second")
+	errRestarting  = errors.New("the server has restarted and waits for the encoder: try again in a second")
+	errHeld        = errors.New("held for three target durations and it did not come: the encoder is away, try again")
+	errEarly       = errors.New("the server has restarted, and this viewer has fetched nothing since: send the beacon again in a second")
+	errFull        = errors.New("full: as many are watching as this server may serve; try again in a while, whoever is in goes on")
+	errStopping    = errors.New("the server is stopping: try again in a second")
 )
 
 // statuses turns errors into answers; anything else is a 500, logged in full
@@ -167,6 +168,7 @@ var statuses = []struct {
 	{errNoRecording, http.StatusNotFound},
 	{errStillLive, http.StatusNotFound},
 	{errVODPath, http.StatusNotFound},
+	{errNoRendition, http.StatusNotFound},
 	{errMethod, http.StatusMethodNotAllowed},
 	{errPostOnly, http.StatusMethodNotAllowed},
 	{errTooLong, http.StatusRequestEntityTooLarge},

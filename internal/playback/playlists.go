@@ -17,7 +17,7 @@ import (
 // multivariant answers index.m3u8: it mints the viewer id that the media
 // playlist's URL carries, so no cache may keep it.
 func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p path) error {
-	st, s, err := h.playable(w, r, p.playbackID)
+	st, err := h.playable(w, r, p.playbackID)
 	if err != nil {
 		return err
 	}
@@ -26,8 +26,8 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p path) e
 	if uri, err = h.appendViewer(uri, r, p); err != nil {
 		return err
 	}
-	uri = append(uri, "/index.m3u8"...)
-	body := s.AppendMultivariant(make([]byte, 0, 1024), string(uri))
+	uri = append(uri, '/')
+	body := st.AppendMultivariant(make([]byte, 0, 1024), string(uri))
 
 	hdr := w.Header()
 	hdr["Content-Type"] = typePlaylist
@@ -83,13 +83,11 @@ func viewerQuery(rawQuery string) (id string, promised bool) {
 	return id, promised
 }
 
-// playable returns the newest run and a snapshot that lists something, held
-// while the session is INVOKED.
-func (h *Handler) playable(w http.ResponseWriter, r *http.Request, playbackID string) (*hls.Stream, *hls.Snapshot, error) {
-	if st := h.registry.Stream(playbackID); st != nil {
-		if s := st.Window().Current(); s.Listed() {
-			return st, s, nil
-		}
+// playable returns the newest run, which lists something: held while the session
+// is INVOKED.
+func (h *Handler) playable(w http.ResponseWriter, r *http.Request, playbackID string) (*hls.Stream, error) {
+	if st := h.registry.Stream(playbackID); st != nil && st.Listed() {
+		return st, nil
 	}
 	ctx, cancel := h.held(r, playableHold, errNotYet)
 	defer cancel()
@@ -97,26 +95,26 @@ func (h *Handler) playable(w http.ResponseWriter, r *http.Request, playbackID st
 	for {
 		changed := h.registry.Changed(playbackID)
 		if st := h.registry.Stream(playbackID); st != nil {
-			s, err := st.Window().WaitListed(ctx)
+			err := st.WaitListed(ctx)
 			switch {
 			case err == nil:
-				return st, s, nil
+				return st, nil
 			case !errors.Is(err, hls.ErrEnded):
-				return nil, nil, err
+				return nil, err
 			case h.registry.Stream(playbackID) == st:
-				return nil, nil, errNeverLive
+				return nil, errNeverLive
 			}
 			continue // another run has begun
 		}
 		if err := h.invoked(ctx, playbackID); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		again := time.NewTimer(time.Second) // what only the store knows, such as a session that failed
 		select {
 		case <-changed:
 		case <-again.C:
 		case <-ctx.Done():
-			return nil, nil, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 		again.Stop()
 	}
@@ -154,7 +152,12 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
 	if st == nil {
 		return h.absent(r.Context(), p)
 	}
-	s := st.Window().Current()
+	rendition := st.Rendition(p.rendition)
+	if rendition == nil {
+		return errNoRendition
+	}
+	win := rendition.Window()
+	s := win.Current()
 	delta := false
 	if !s.Ended { // with ENDLIST directives are ignored
 		d, err := playlist.ParseDirectives(r.URL.RawQuery)
@@ -162,7 +165,7 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
 			return err
 		}
 		if d.MSN >= 0 {
-			if s, err = h.reload(w, r, st.Window(), hls.Position{MSN: d.MSN, Part: d.Part}); err != nil {
+			if s, err = h.reload(w, r, win, hls.Position{MSN: d.MSN, Part: d.Part}); err != nil {
 				return err
 			}
 		}

@@ -112,12 +112,12 @@ func TestHeldPictureEarnsNothing(t *testing.T) {
 				c, l, v := usage.New(usage.Config{}), &ledger{}, newViewer()
 				for n := range int64(300) {
 					gap := n >= 100 && n < 100+held
-					spans := []time.Duration{part}
+					spans := parts(n, 1)
 					if gap {
-						spans[0] = 0
+						spans[0].To = spans[0].From
 					}
 					if how.direct {
-						c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: n, Window: listed * part, Target: target}, spans)
+						c.Delivered(usage.Delivery{SessionID: session, Viewer: v, Window: listed * part, Target: target}, spans)
 					} else {
 						c.Asked(usage.Presence{SessionID: session, Viewer: v, Target: target, Held: gap})
 					}

@@ -26,18 +26,20 @@ func ids(n int) []viewer.ID {
 func crowded(n int) (*Counter, []viewer.ID) {
 	c, all := New(Config{}), ids(n)
 	for _, id := range all {
-		c.Delivered(Delivery{SessionID: "s", Viewer: id, Window: 12 * time.Second, Target: 2 * time.Second}, []time.Duration{benchPart})
+		c.Delivered(Delivery{SessionID: "s", Viewer: id, Window: 12 * time.Second, Target: 2 * time.Second}, []Span{{To: benchPart}})
 	}
 	return c, all
 }
 
 func benchmarkDelivered(b *testing.B, viewers int) {
 	c, all := crowded(viewers)
-	spans := []time.Duration{benchPart}
+	spans := make([]Span, 1)
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
-		c.Delivered(Delivery{SessionID: "s", Viewer: all[n%viewers], First: int64(n / viewers), Window: 12 * time.Second, Target: 2 * time.Second}, spans)
+		at := time.Duration(n/viewers) * benchPart
+		spans[0] = Span{at, at + benchPart}
+		c.Delivered(Delivery{SessionID: "s", Viewer: all[n%viewers], Window: 12 * time.Second, Target: 2 * time.Second}, spans)
 		n++
 	}
 }
@@ -68,7 +70,8 @@ func BenchmarkDrain(b *testing.B) {
 	const viewers = 100_000
 	give := func(c *Counter, all []viewer.ID, n int64) {
 		for _, id := range all {
-			c.Delivered(Delivery{SessionID: "s", Viewer: id, First: n, Window: 12 * time.Second, Target: 2 * time.Second}, []time.Duration{benchPart})
+			at := time.Duration(n) * benchPart
+			c.Delivered(Delivery{SessionID: "s", Viewer: id, Window: 12 * time.Second, Target: 2 * time.Second}, []Span{{at, at + benchPart}})
 		}
 	}
 	b.Run("all watch", func(b *testing.B) {

@@ -11,9 +11,6 @@ import (
 type Delivery struct {
 	SessionID string // the session that the media belongs to
 	Viewer    viewer.ID
-	// First is the counter of the first part. Counters rise by one from part to
-	// part over a run, and a session's media is all of one run.
-	First int64
 	// Window is the media time the playlist spans now: what a viewer may take
 	// at once without having waited for it.
 	Window time.Duration
@@ -43,11 +40,12 @@ type Beacon struct {
 	Played time.Duration
 }
 
-// Delivered counts d; spans is the media time of each of its parts, from First
-// on, 0 for a held picture. It allocates nothing after a viewer's first
-// evidence, and keeps no reference to spans, which stand apart so that the
-// compiler sees that.
-func (c *Counter) Delivered(d Delivery, spans []time.Duration) {
+// Delivered counts d; spans are where its media lies in the run, all of one
+// session: what counts is media time that the viewer was not given before,
+// whatever the rendition. It allocates nothing after a viewer's first evidence, but
+// for one who jumps again and again, and keeps no reference to spans, which stand
+// apart so that the compiler sees that.
+func (c *Counter) Delivered(d Delivery, spans []Span) {
 	now := c.now()
 	sh := c.shard(d.Viewer)
 	sh.mu.Lock()
@@ -59,7 +57,7 @@ func (c *Counter) Delivered(d Delivery, spans []time.Duration) {
 	w.deliver(&d, spans, now)
 	w.settle(now)
 	sh.seen(w, now)
-	w.session.advance(w.parts.high)
+	w.session.advance(int64(w.media.high()))
 }
 
 // Asked counts the time since the viewer asked before. Only playlists of shared

@@ -122,7 +122,7 @@ func (l *ledger) byViewer(session, viewer string) (a amounts) {
 }
 
 // A model is what one viewer is counted in one session, by the rules of design
-// section 4 and nothing clever: sets for bitmaps, a map of beacons.
+// section 4 and nothing clever: sets for spans, a map of beacons.
 type model struct {
 	promised    bool
 	first, last time.Duration
@@ -161,16 +161,16 @@ func (m *model) settle(now time.Duration) {
 	m.counted.playlist = max(m.counted.playlist, min(m.steps, limit-m.counted.media))
 }
 
-func (m *model) deliver(now, span time.Duration, first int64, spans []time.Duration) {
+func (m *model) deliver(now, span time.Duration, spans []usage.Span) {
 	if m.delivered < 0 {
 		m.delivered = now
 	}
 	m.span = max(m.span, span)
-	for i, s := range spans {
-		if !m.parts[first+int64(i)] {
-			m.parts[first+int64(i)] = true
-			m.distinct += s
-			m.held = m.held && s == 0
+	for _, s := range spans {
+		if n := int64(s.From / part); s.To > s.From && !m.parts[n] {
+			m.parts[n] = true
+			m.distinct += part
+			m.held = false
 		}
 	}
 	m.running = 0
@@ -242,15 +242,15 @@ func (x *trial) model(who int, session string) *model {
 
 func (x *trial) deliver(who int, session string) {
 	first := rapid.Int64Range(0, 400).Draw(x.T, "first")
-	spans := make([]time.Duration, rapid.IntRange(1, 8).Draw(x.T, "parts"))
+	spans := parts(first, rapid.Int64Range(1, 8).Draw(x.T, "parts"))
 	for i := range spans {
-		if rapid.IntRange(0, 5).Draw(x.T, "held") > 0 {
-			spans[i] = part
+		if rapid.IntRange(0, 5).Draw(x.T, "held") == 0 {
+			spans[i].To = spans[i].From
 		}
 	}
 	window := time.Duration(rapid.IntRange(1, 20).Draw(x.T, "window")) * time.Second
-	x.model(who, session).deliver(x.now(), window, first, spans)
-	x.c.Delivered(usage.Delivery{SessionID: session, Viewer: x.ids[who], First: first, Window: window, Target: target}, spans)
+	x.model(who, session).deliver(x.now(), window, spans)
+	x.c.Delivered(usage.Delivery{SessionID: session, Viewer: x.ids[who], Window: window, Target: target}, spans)
 }
 
 func (x *trial) ask(who int, session string) {

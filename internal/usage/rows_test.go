@@ -23,8 +23,8 @@ func TestRowSaysHowAViewerWasCounted(t *testing.T) {
 		c, v, start := usage.New(usage.Config{Node: "n", Incarnation: "i"}), newViewer(), time.Now()
 		time.Sleep(3 * time.Second)
 		for n := range 3 {
-			c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: int64(n), Window: 12 * time.Second, Target: target,
-				Bytes: 1000, Rendition: []int{0, 3, 64}[n]}, []time.Duration{part})
+			c.Delivered(usage.Delivery{SessionID: session, Viewer: v, Window: 12 * time.Second, Target: target,
+				Bytes: 1000, Rendition: []int{0, 3, 64}[n]}, parts(int64(n), 1))
 			time.Sleep(time.Second)
 		}
 		ask(c, session, v)

@@ -56,7 +56,7 @@ func (sh *shard) unheard(c *Counter, id viewer.ID) time.Duration {
 
 // admit makes the record of a viewer's first evidence in a session.
 func (sh *shard) admit(c *Counter, s *session, id viewer.ID, now time.Duration) *watch {
-	w := &watch{id: id, session: s, first: now, delivered: -1, mark: -1, parts: fetched{high: -1}, before: sh.unheard(c, id)}
+	w := &watch{id: id, session: s, first: now, delivered: -1, mark: -1, before: sh.unheard(c, id)}
 	w.seat.of, w.row.of = w, w
 	if sh.dropped {
 		sh.stays++

@@ -129,8 +129,8 @@ type session struct {
 	records atomic.Int64        // viewer records that point here
 	ended   atomic.Bool
 
-	// edge is the counter of the newest part anyone was given: records of
-	// viewers that left are kept until it is a whole bitmap past theirs.
+	// edge is the end of the newest media anyone was given, in ns: records of
+	// viewers that left are kept until it is a whole playlist past theirs.
 	edge atomic.Int64
 
 	// What follows is guarded by Counter.mu.
@@ -178,11 +178,11 @@ func (c *Counter) session(id string, now time.Duration) *session {
 	return s
 }
 
-// advance moves the session's edge to a newer part.
-func (s *session) advance(counter int64) {
+// advance moves the session's edge on.
+func (s *session) advance(to int64) {
 	for {
 		edge := s.edge.Load()
-		if counter <= edge || s.edge.CompareAndSwap(edge, counter) {
+		if to <= edge || s.edge.CompareAndSwap(edge, to) {
 			return
 		}
 	}

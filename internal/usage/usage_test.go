@@ -42,12 +42,18 @@ func newViewerThat(promises bool) viewer.ID {
 func give(c *usage.Counter, v viewer.ID, first, n int64) { giveOf(c, session, v, first, n) }
 
 func giveOf(c *usage.Counter, session string, v viewer.ID, first, n int64) {
-	spans := make([]time.Duration, n)
+	c.Delivered(usage.Delivery{SessionID: session, Viewer: v,
+		Window: listed * part, Target: 2 * time.Second}, parts(first, n))
+}
+
+// parts is where n parts from first on lie.
+func parts(first, n int64) []usage.Span {
+	spans := make([]usage.Span, n)
 	for i := range spans {
-		spans[i] = part
+		at := time.Duration(first+int64(i)) * part
+		spans[i] = usage.Span{From: at, To: at + part}
 	}
-	c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: first,
-		Window: listed * part, Target: 2 * time.Second}, spans)
+	return spans
 }
 
 func want(t *testing.T, c *usage.Counter, l *ledger, parts int64) {
@@ -246,7 +252,7 @@ func TestPresenceFollowsTheTargetDuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := usage.New(usage.Config{})
 		c.Delivered(usage.Delivery{SessionID: session, Viewer: newViewer(),
-			Window: 24 * time.Second, Target: 8 * time.Second}, []time.Duration{8 * time.Second})
+			Window: 24 * time.Second, Target: 8 * time.Second}, []usage.Span{{To: 8 * time.Second}})
 		time.Sleep(23 * time.Second)
 		if now, _ := c.Viewers(session); now != 1 {
 			t.Errorf("%d viewers 23 s after a segment of 8 s, want 1", now)
@@ -327,10 +333,13 @@ func TestEvidenceAllocatesNothing(t *testing.T) {
 	c, v, other := usage.New(usage.Config{}), newViewer(), newViewer()
 	give(c, v, 0, 1)
 	ask(c, session, v)
-	n, spans := int64(1), []time.Duration{part, part}
+	n, spans := int64(1), parts(0, 2)
 	for name, f := range map[string]func(){
 		"delivery": func() {
-			c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: n, Window: 12 * time.Second}, spans)
+			for i := range spans {
+				spans[i].From, spans[i].To = spans[i].From+part, spans[i].To+part
+			}
+			c.Delivered(usage.Delivery{SessionID: session, Viewer: v, Window: 12 * time.Second}, spans)
 		},
 		"presence":             func() { ask(c, session, v) },
 		"beacon":               func() { tell(c, session, v, n, part) },
@@ -369,7 +378,7 @@ func TestConcurrentUse(t *testing.T) {
 }
 
 // TestAnyOrder holds the sum against a ledger of sets: whatever is fetched in
-// whatever order, each part within the memory counts once.
+// whatever order, each part counts once.
 func TestAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c, l := usage.New(usage.Config{}), &ledger{}
@@ -381,13 +390,11 @@ func TestAnyOrder(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "requests") {
 			who := rapid.IntRange(0, 1).Draw(t, "viewer")
 			first, n := rapid.Int64Range(0, 500).Draw(t, "first"), rapid.Int64Range(1, 12).Draw(t, "parts")
-			spans := make([]time.Duration, n)
-			for i := range spans {
-				spans[i] = part
-				seen[who][first+int64(i)] = true
+			for i := range n {
+				seen[who][first+i] = true
 			}
-			c.Delivered(usage.Delivery{SessionID: session, Viewer: viewers[who], First: first,
-				Window: time.Hour, Target: time.Second}, spans)
+			c.Delivered(usage.Delivery{SessionID: session, Viewer: viewers[who],
+				Window: time.Hour, Target: time.Second}, parts(first, n))
 			if rapid.Bool().Draw(t, "checkpoint") {
 				l.checkpoint(c)
 			}
@@ -416,7 +423,7 @@ func TestWindowsTellTheAudience(t *testing.T) {
 			}
 		}
 		give := func(v viewer.ID, first int64) {
-			c.Delivered(usage.Delivery{SessionID: session, Viewer: v, First: first, Window: listed * part, Target: 2 * time.Second}, []time.Duration{part})
+			c.Delivered(usage.Delivery{SessionID: session, Viewer: v, Window: listed * part, Target: 2 * time.Second}, parts(first, 1))
 		}
 		a, b := newViewer(), newViewer()
 		give(a, 1)

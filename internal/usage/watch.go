@@ -8,50 +8,6 @@ import (
 	"tally/internal/viewer"
 )
 
-// bitmapParts is how many of the newest parts a record remembers: 102 s at
-// parts of 200 ms, 171 s at 335 ms. A part older than that is one of a viewer who
-// went back in the DVR window: what it was given before is forgotten. So what lies
-// further back counts when it is watched, and again when it is watched again;
-// never more than wall time allows.
-const bitmapParts = 512
-
-// A fetched remembers which parts a viewer was given.
-type fetched struct {
-	high int64 // counter of the newest part given; -1 before any
-	bits [bitmapParts / 64]uint64
-}
-
-// fetch marks parts from first on and returns the media time that is new.
-func (f *fetched) fetch(first int64, spans []time.Duration) (fresh time.Duration) {
-	for i, span := range spans {
-		if f.add(first + int64(i)) {
-			fresh += span
-		}
-	}
-	return fresh
-}
-
-// add marks a part and reports whether it is new.
-func (f *fetched) add(counter int64) bool {
-	switch {
-	case counter > f.high:
-		for n := max(f.high+1, counter-bitmapParts+1); n <= counter; n++ {
-			f.bits[n/64%int64(len(f.bits))] &^= 1 << (n % 64)
-		}
-		f.high = counter
-	case counter < 0:
-		return false
-	case counter <= f.high-bitmapParts:
-		f.high, f.bits = counter, [len(f.bits)]uint64{}
-	}
-	word, bit := &f.bits[counter/64%int64(len(f.bits))], uint64(1)<<(counter%64)
-	if *word&bit != 0 {
-		return false
-	}
-	*word |= bit
-	return true
-}
-
 // A watch is one viewer of one session. Its shard's mutex guards it. Instants
 // are since Counter.start.
 type watch struct {
@@ -67,10 +23,10 @@ type watch struct {
 	// Media that it was given.
 	delivered  time.Duration // instant of the first delivery; -1 before any
 	span       time.Duration // the longest playlist it was given media from
-	distinct   time.Duration // media time, each part once
+	distinct   time.Duration // media time, once whatever the rendition
 	bytes      int64
 	renditions uint64
-	parts      fetched // all of one run: a session's media is of no other
+	media      fetched // all of one run: a session's media is of no other
 
 	// Playlists that it asked for.
 	mark   time.Duration // instant up to which steps go; -1 before any
@@ -100,13 +56,13 @@ type watch struct {
 }
 
 // deliver takes note of media.
-func (w *watch) deliver(d *Delivery, spans []time.Duration, now time.Duration) {
+func (w *watch) deliver(d *Delivery, spans []Span, now time.Duration) {
 	if w.delivered < 0 {
 		w.delivered = now
 	}
 	w.span = max(w.span, d.Window)
 	w.presence = max(minPresence, 3*d.Target)
-	fresh := w.parts.fetch(d.First, spans)
+	fresh := w.media.fetch(spans)
 	w.distinct += fresh
 	w.held = w.held && fresh == 0
 	w.bytes += d.Bytes
@@ -188,7 +144,7 @@ func (w *watch) count(kind int, more time.Duration) {
 // needed.
 func (w *watch) keep() time.Duration {
 	switch {
-	case w.parts.high >= 0 && w.session.edge.Load()-w.parts.high < bitmapParts:
+	case w.media.high() >= 0 && time.Duration(w.session.edge.Load())-w.media.high() < w.span:
 		return maxIdle // what it was given may still be listed
 	case w.mark >= 0:
 		return minIdleShared

@@ -79,6 +79,8 @@ type Checker struct {
 	rates    rates              // and its BANDWIDTH
 
 	media mediaState
+
+	among func(Observation, *playlist.Media) // compares with other renditions; nil: there are none
 }
 
 // New returns a checker that has seen nothing.

@@ -41,6 +41,15 @@ func (c *Checker) Multivariant(at time.Time, text string) {
 	}
 }
 
+// leads notes the variant that leads to the playlist, where none is known.
+func (c *Checker) leads(v playlist.Variant) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.prev == nil && c.variants == nil {
+		c.variants, c.rates = []playlist.Variant{v}, rates{told: -1, limit: v.Bandwidth}
+	}
+}
+
 // hasVideo reports whether CODECS names a video format.
 func hasVideo(codecs string) bool {
 	return slices.ContainsFunc(strings.Split(codecs, ","), func(c string) bool {

@@ -10,6 +10,7 @@ import (
 // An Observation is one Media Playlist as a viewer read it.
 type Observation struct {
 	At         time.Time           // when its last byte was read
+	Asked      time.Time           // when it was asked for; zero: At
 	Directives playlist.Directives // asked for; the zero value is taken as none
 	Text       string
 }
@@ -59,6 +60,9 @@ func (c *Checker) Playlist(o Observation) {
 	c.checkRanges(m)
 	c.remember(m, read.SkippedSegments > 0)
 	c.mediaPending()
+	if c.among != nil {
+		c.among(o, m)
+	}
 }
 
 // complete turns a delta update into the full playlist; nil when it cannot.

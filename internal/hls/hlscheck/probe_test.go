@@ -383,6 +383,9 @@ func fixtureNames() map[string][]string {
 	for _, fx := range probeFixtures {
 		names[fx.rule] = append(names[fx.rule], fx.name)
 	}
+	for _, fx := range setFixtures {
+		names[fx.rule] = append(names[fx.rule], fx.name)
+	}
 	for _, fx := range stopped {
 		names[fx.rule] = append(names[fx.rule], fx.name)
 	}

@@ -68,6 +68,12 @@ var Rules = []Rule{
 	{"daterange-stays", "22 section 6.2.1; design 5", "a date range stays until it ended before the playlist's begin, unless there are 50 or more, or 16 KB of them"},
 	{"endlist-hint", "22 section 4.4.5.3; design 5", "with EXT-X-ENDLIST there is no preload hint and no open segment"},
 
+	{"rendition-grid", "design 5", "segments of one number begin together in all renditions, but for a frame and what reordering moves"},
+	{"rendition-discontinuity", "22 section 6.2.4; design 5", "segments of one number have the same discontinuity sequence number in all renditions"},
+	{"report-missing", "22 section 4.4.5.4; design 5", "each playlist has an EXT-X-RENDITION-REPORT of each other one"},
+	{"report-ahead", "22 section 4.4.5.4", "what a report tells of a playlist is there for who asks for it then"},
+	{"report-stale", "22 section 4.4.5.4; design 5", "a report tells what the other playlist had a target duration before"},
+
 	{"init-parse", "22 section 3.1.2; ISO/IEC 14496-12", "an init section is ftyp and moov with tracks, timescales and track extends"},
 	{"media-parse", "22 section 3.1.2; ISO/IEC 23000-19", "media is moof and mdat that fit together, of tracks that the map declares"},
 	{"tfdt-continuity", "ISO/IEC 14496-12 section 8.8.12; design 5", "within a discontinuity each track goes on where its last part ended"},

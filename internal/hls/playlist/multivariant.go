@@ -3,6 +3,7 @@ package playlist
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +20,22 @@ type Multivariant struct {
 	// ClosedCaptions are the services in the video, as INSTREAM-ID names them:
 	// CC1 to CC4, SERVICE1 to SERVICE63. They are the group CaptionGroup.
 	ClosedCaptions []string
+	Renditions     []Rendition
 	Variants       []Variant
+}
+
+// Rendition is one EXT-X-MEDIA but of closed captions (rfc8216bis-22 section 4.4.6.1). Zero values leave
+// their attribute out, except of Type, GroupID and Name, which are required. Texts
+// must hold neither line break nor double quote.
+type Rendition struct {
+	Type       string // AUDIO, VIDEO or SUBTITLES
+	GroupID    string
+	Name       string // for people; no two of a group have the same
+	Language   string // BCP 47
+	Default    bool
+	AutoSelect bool
+	Channels   string // of audio: their number, in digits, and more behind a slash
+	URI        string // of its media playlist; "": it is in the variants themselves
 }
 
 // CaptionGroup is the GROUP-ID of closed captions.
@@ -41,6 +57,7 @@ type Variant struct {
 	Width, Height    int     // pixels; RESOLUTION is written when both are set
 	FrameRate        float64 // frames per second, printed with three decimals
 	VideoRange       string  // SDR, HLG or PQ
+	Audio            string  // GROUP-ID of the audio renditions that go with it
 	// NoClosedCaptions writes CLOSED-CAPTIONS=NONE: without it some players
 	// offer an empty CEA-608 track.
 	NoClosedCaptions bool
@@ -71,10 +88,34 @@ func (m *Multivariant) AppendText(dst []byte) []byte {
 		dst = append(append(dst, id...), `",INSTREAM-ID="`...)
 		dst = append(append(dst, id...), "\"\n"...)
 	}
+	for i := range m.Renditions {
+		dst = m.Renditions[i].appendText(dst)
+	}
 	for i := range m.Variants {
 		dst = m.Variants[i].appendText(dst)
 	}
 	return dst
+}
+
+func (r *Rendition) appendText(dst []byte) []byte {
+	dst = append(append(dst, "#EXT-X-MEDIA:TYPE="...), r.Type...)
+	quoted := func(name, value string) {
+		if value != "" {
+			dst = append(append(append(dst, name...), value...), '"')
+		}
+	}
+	quoted(",GROUP-ID=\"", r.GroupID)
+	quoted(",NAME=\"", r.Name)
+	quoted(",LANGUAGE=\"", r.Language)
+	if r.Default {
+		dst = append(dst, ",DEFAULT=YES"...)
+	}
+	if r.AutoSelect {
+		dst = append(dst, ",AUTOSELECT=YES"...)
+	}
+	quoted(",CHANNELS=\"", r.Channels)
+	quoted(",URI=\"", r.URI)
+	return append(dst, '\n')
 }
 
 func (v *Variant) appendText(dst []byte) []byte {
@@ -102,6 +143,9 @@ func (v *Variant) appendText(dst []byte) []byte {
 	if v.VideoRange != "" {
 		dst = append(append(dst, ",VIDEO-RANGE="...), v.VideoRange...)
 	}
+	if v.Audio != "" {
+		dst = append(append(append(dst, ",AUDIO=\""...), v.Audio...), '"')
+	}
 	switch {
 	case v.NoClosedCaptions:
 		dst = append(dst, ",CLOSED-CAPTIONS=NONE"...)
@@ -114,8 +158,8 @@ func (v *Variant) appendText(dst []byte) []byte {
 }
 
 // ParseMultivariant reads a Multivariant Playlist. It is as strict as
-// Media.Parse. Of EXT-X-MEDIA closed captions are read; the others, I-frame
-// variants and session data are checked for nothing and left out.
+// Media.Parse. I-frame variants and session data are checked for nothing and left
+// out.
 func ParseMultivariant(text string) (*Multivariant, error) {
 	p := multivariantParser{m: new(Multivariant), lines: lines{rest: text}}
 	if err := p.run(); err != nil {
@@ -158,6 +202,29 @@ func (p *multivariantParser) run() error {
 	if p.variant != nil {
 		return errors.New("EXT-X-STREAM-INF: want its URI on the next line")
 	}
+	return p.m.checkGroups()
+}
+
+// checkGroups reports a group that is referred to and is not there, and a name
+// that two of a group have (rfc8216bis-22 sections 4.4.6.1.1, 4.4.6.2).
+func (m *Multivariant) checkGroups() error {
+	type name struct{ kind, group, name string }
+	names, groups := map[name]bool{}, map[string]bool{}
+	for _, r := range m.Renditions {
+		n := name{r.Type, r.GroupID, r.Name}
+		if names[n] {
+			return fmt.Errorf("EXT-X-MEDIA: two of group %q have the name %q", clip(r.GroupID), clip(r.Name))
+		}
+		names[n] = true
+		if r.Type == "AUDIO" {
+			groups[r.GroupID] = true
+		}
+	}
+	for _, v := range m.Variants {
+		if v.Audio != "" && !groups[v.Audio] {
+			return fmt.Errorf("EXT-X-STREAM-INF: there is no audio group %q", clip(v.Audio))
+		}
+	}
 	return nil
 }
 
@@ -190,6 +257,53 @@ func (p *multivariantParser) tag(name, value string) error {
 	return nil
 }
 
+// media reads an EXT-X-MEDIA (section 4.4.6.1).
+func (p *multivariantParser) media(value string) error {
+	var r Rendition
+	var service string
+	a := attrs{rest: value}
+	for a.next() {
+		switch a.name {
+		case "TYPE":
+			r.Type = a.value
+			if a.quoted || !slices.Contains([]string{"AUDIO", "VIDEO", "SUBTITLES", "CLOSED-CAPTIONS"}, a.value) {
+				a.fail("attribute TYPE: %q", clip(a.value))
+			}
+		case "GROUP-ID":
+			a.text(&r.GroupID)
+		case "NAME":
+			a.text(&r.Name)
+		case "LANGUAGE":
+			a.text(&r.Language)
+		case "CHANNELS":
+			a.text(&r.Channels)
+		case "URI":
+			a.text(&r.URI)
+		case "INSTREAM-ID":
+			a.text(&service)
+		case "DEFAULT":
+			a.yes(&r.Default)
+		case "AUTOSELECT":
+			a.yes(&r.AutoSelect)
+		}
+	}
+	if err := a.need("TYPE", "GROUP-ID", "NAME"); err != nil {
+		return err
+	}
+	if r.Default && !r.AutoSelect && strings.Contains(value, "AUTOSELECT=") {
+		return errors.New("DEFAULT=YES with AUTOSELECT=NO")
+	}
+	if r.Type == "CLOSED-CAPTIONS" {
+		if !captionService(service) || r.URI != "" {
+			return fmt.Errorf("INSTREAM-ID %q: closed captions have CC1 to CC4 or SERVICE1 to SERVICE63 there, and no URI", clip(service))
+		}
+		p.m.ClosedCaptions = append(p.m.ClosedCaptions, service)
+		return nil
+	}
+	p.m.Renditions = append(p.m.Renditions, r)
+	return nil
+}
+
 func (p *multivariantParser) streamInf(value string) error {
 	v := new(Variant)
 	a := attrs{rest: value}
@@ -209,6 +323,8 @@ func (p *multivariantParser) streamInf(value string) error {
 			v.FrameRate = d.Seconds()
 		case "VIDEO-RANGE":
 			v.VideoRange = strings.Clone(a.value)
+		case "AUDIO":
+			a.text(&v.Audio)
 		case "CLOSED-CAPTIONS":
 			if v.NoClosedCaptions = !a.quoted && a.value == "NONE"; !v.NoClosedCaptions {
 				a.text(&v.CaptionGroup)
@@ -217,38 +333,6 @@ func (p *multivariantParser) streamInf(value string) error {
 	}
 	p.variant = v
 	return a.need("BANDWIDTH")
-}
-
-// media reads an EXT-X-MEDIA of closed captions (section 4.4.6.1).
-func (p *multivariantParser) media(value string) error {
-	var kind, id, group, name string
-	uri := false
-	a := attrs{rest: value}
-	for a.next() {
-		switch a.name {
-		case "TYPE":
-			kind = a.value
-		case "GROUP-ID":
-			a.text(&group)
-		case "NAME":
-			a.text(&name)
-		case "INSTREAM-ID":
-			a.text(&id)
-		case "URI":
-			uri = true
-		}
-	}
-	if err := a.need("TYPE", "GROUP-ID", "NAME"); err != nil {
-		return err
-	}
-	if kind != "CLOSED-CAPTIONS" {
-		return nil
-	}
-	if !captionService(id) || uri {
-		return fmt.Errorf("INSTREAM-ID %q: closed captions have CC1 to CC4 or SERVICE1 to SERVICE63 there, and no URI", clip(id))
-	}
-	p.m.ClosedCaptions = append(p.m.ClosedCaptions, id)
-	return nil
 }
 
 func captionService(id string) bool {

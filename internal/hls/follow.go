@@ -1,0 +1,481 @@
+package hls
+
+import (
+	"time"
+
+	"tally/internal/media"
+)
+
+// The methods in this file are how the renditions of a run with several of them
+// take their frames. The caller holds Stream.mu.
+//
+// The lead's frames go into parts as they come. A frame of another rendition
+// waits until it is known which segment it belongs to: until the lead is as far,
+// and not longer than followWait by arrival. A rendition whose track stops while
+// others go on is filled up to where those are, and comes back with its next
+// keyframe or access unit.
+
+const (
+	// followWait is how long a frame waits for the lead. A choice: a part. Tracks of
+	// an encoder that interleaves them by decode time wait a frame at most.
+	followWait = defaultPartTarget
+	// followLead is the least media time of a segment but the first: up to there a
+	// frame need not wait. A little less than minSegment, for jitter.
+	followLead = minSegment - 50*time.Millisecond
+)
+
+// A waiting frame and when it came, since Registry.began.
+type waiting struct {
+	frame media.Frame
+	at    time.Duration
+}
+
+// spread gives f to each rendition that has its track. It returns false where f
+// must begin a new domain.
+func (s *Stream) spread(f *media.Frame) (taken bool, err error) {
+	arrived := time.Since(s.registry.began)
+	lead := s.lead
+	if lead.cut != nil && lead.cut.lane(f.Track) != nil {
+		lead.arrived = arrived
+		paused, err := lead.take(f, arrived)
+		if paused || err != nil {
+			return !paused, err
+		}
+	}
+	for _, r := range s.all {
+		if r != lead && r.cut != nil && r.cut.lane(f.Track) != nil {
+			r.arrived = arrived
+			r.queue = append(r.queue, waiting{*f, arrived})
+			r.queueBytes += int64(len(f.Payload))
+		}
+	}
+	for _, r := range s.all {
+		if err := r.takeQueued(arrived, false); err != nil {
+			return true, err
+		}
+	}
+	return true, s.fillStopped(arrived)
+}
+
+// takeQueued takes the frames whose segment is known, or all.
+func (r *Rendition) takeQueued(arrived time.Duration, all bool) error {
+	n := 0
+	for n < len(r.queue) {
+		q := &r.queue[n]
+		if !all && arrived-q.at < followWait && r.queueBytes < r.ring.capBytes/16 && !r.certain(&q.frame) {
+			break
+		}
+		r.queueBytes -= int64(len(q.frame.Payload))
+		n++
+		if _, err := r.take(&q.frame, arrived); err != nil {
+			return err
+		}
+	}
+	if n > 0 {
+		rest := copy(r.queue, r.queue[n:])
+		clear(r.queue[rest:])
+		r.queue = r.queue[:rest]
+	}
+	if r.cut != nil && r.held == nil && r != r.stream.lead {
+		return r.cut.catchUp()
+	}
+	return nil
+}
+
+// certain reports whether the grid says which segment f belongs to.
+func (r *Rendition) certain(f *media.Frame) bool {
+	c, s := r.cut, r.stream
+	if r == s.lead {
+		return true
+	}
+	if _, decided := s.grid.end(r.seat.msn); decided {
+		return true
+	}
+	l := c.lane(f.Track)
+	scale := int64(l.track.Timescale)
+	at := f.DTS + l.offset
+	if l.track.Codec.Video() {
+		at += c.pace.frame()/2 - r.seat.shift
+	} else {
+		at += c.pace.frame() - scale/1000
+	}
+	if clockTime(at, scale) <= s.lead.pos() {
+		return true
+	}
+	began, ok := s.grid.end(r.seat.msn - 1)
+	return ok && clockTime(at, scale) <= began+followLead
+}
+
+// pos is up to where the rendition has media or what stands in for it, on the
+// run's timeline.
+func (r *Rendition) pos() time.Duration {
+	switch {
+	case r.held != nil:
+		return clockTime(r.held.at, r.held.scale)
+	case r.cut != nil:
+		return clockTime(r.cut.pos(), r.cut.scale)
+	}
+	return 0
+}
+
+// front is up to where any rendition has media.
+func (s *Stream) front() (front time.Duration) {
+	for _, r := range s.all {
+		if r.cut != nil && r.held == nil {
+			front = max(front, r.pos())
+		}
+	}
+	return front
+}
+
+// take puts a frame into the rendition's parts. paused: nothing was taken,
+// because all tracks have paused for so long that the media goes on behind a
+// discontinuity.
+func (r *Rendition) take(f *media.Frame, arrived time.Duration) (paused bool, err error) {
+	c := r.cut
+	l := c.lead
+	if c.audio != nil && f.Track == c.audio.track.ID {
+		if r.held != nil && !r.back(clockTime(f.DTS+c.audio.offset, int64(c.audio.track.Timescale)), f, arrived) {
+			return false, nil
+		}
+		return false, c.audioFrame(f)
+	}
+	if c.sizeBytes() > min(r.ring.capBytes, maxPartBytes) {
+		return false, r.stream.tooMuch()
+	}
+	if !l.begun && r.held == nil && !r.first(f) {
+		return false, nil
+	}
+	x := f.DTS + l.offset
+	if r.held == nil {
+		if err = c.catchUp(); err != nil {
+			return false, err
+		}
+		if hole := x - c.pos(); hole > c.partTicks()/2 && r.mayFill() || c.passed(x) {
+			if err = r.rest(); err != nil {
+				return false, err
+			}
+		}
+	}
+	if r.held != nil && !r.back(clockTime(x, c.scale), f, arrived) {
+		return false, nil
+	}
+	if paused, err = c.leadFrame(f); paused || err != nil {
+		return paused && r == r.stream.lead, err
+	}
+	return false, c.catchUp()
+}
+
+// mayFill reports whether a hole in the rendition's media is its own: others have
+// media there. A pause of all tracks is left to the lead.
+func (r *Rendition) mayFill() bool {
+	return r != r.stream.lead || r.stream.front() > r.pos()+r.stream.main.partTargetOr()
+}
+
+// first places the rendition's first frame in the domain. It returns false where
+// f lies before it, or cannot begin it.
+func (r *Rendition) first(f *media.Frame) bool {
+	c := r.cut
+	l := c.lead
+	if apart := f.DTS + l.offset - clockTicks(r.stream.front(), c.scale); apart > inStep*c.scale || apart < -inStep*c.scale {
+		l.offset -= apart // its clock has nothing in common with the others'
+	}
+	x := f.DTS + l.offset
+	late := x - c.start
+	if l.track.Codec.Video() {
+		near := c.ticks(keyWait)
+		if !f.Key || late < -near {
+			return false
+		}
+		if late <= near {
+			r.seat.shift, r.seat.aligned = late, true
+			c.start, c.segStart = x, x
+		}
+		return true
+	}
+	if late+l.length(f)/2 < 0 {
+		return false
+	}
+	if late <= c.partTicks()/2 {
+		c.start, c.segStart = max(x, 0), max(x, 0)
+	}
+	return true
+}
+
+// rest lets something stand in for the rendition's media from where it is over.
+func (r *Rendition) rest() error {
+	c, s := r.cut, r.stream
+	if c.hasSamples() {
+		end := min(max(c.pos(), c.start+1), c.limit())
+		if err := c.closePart(end, c.pos(), false); err != nil {
+			return err
+		}
+	}
+	r.keepStill()
+	h := r.newHold(s.domainFrom.Add(c.duration(c.start-c.domain)), c.start)
+	h.segStart = c.segStart
+	if c.audio != nil && c.audio.begun {
+		h.sound = max(h.sound, c.audio.end)
+	}
+	if h.kind == standGap && c.segParts > 0 { // a segment is a gap as a whole, or not
+		c.endSegment()
+	}
+	r.held = h
+	s.elect()
+	return nil
+}
+
+// fillStopped fills the renditions whose tracks are gone, or have sent nothing
+// for a target duration, up to a part behind the others.
+func (s *Stream) fillStopped(arrived time.Duration) error {
+	front := s.front()
+	for _, r := range s.all {
+		if r.held == nil && r.cut != nil && len(r.queue) == 0 && arrived-r.arrived >= r.ring.target && front > r.pos()+r.partTargetOr() {
+			if err := r.rest(); err != nil {
+				return err
+			}
+		}
+		if r.held != nil && r.fillTo(front-r.partTargetOr(), false) {
+			if err := r.evict(); err != nil {
+				return err
+			}
+			r.publish(false)
+		}
+	}
+	return nil
+}
+
+// fillTo lists what stands in for media up to that time: whole parts, unless
+// exact. Segments end where the grid says. It reports whether there was any.
+func (r *Rendition) fillTo(to time.Duration, exact bool) (added bool) {
+	h := r.held
+	limit := clockTicks(to, h.scale)
+	for h.at < limit {
+		if r.ring.open() == nil {
+			h.stand = h.kind
+			if r.gapIsBetter() {
+				h.stand = standGap
+			}
+		}
+		end, ends := h.at+h.part, false
+		if at, ok := r.stream.grid.end(r.seat.msn); ok {
+			if b := clockTicks(at, h.scale) + r.seat.shift; end >= b {
+				end, ends = max(b, h.at), true
+			}
+		}
+		if end > limit {
+			if !exact {
+				return added
+			}
+			end, ends = limit, false
+		}
+		r.fillPart(end, ends)
+		added = true
+	}
+	return added
+}
+
+// fillPart lists one part of what stands in, up to that tick, in whole access
+// units where it is silence.
+func (r *Rendition) fillPart(end int64, ends bool) {
+	h := r.held
+	length := end - h.at
+	if h.stand == standSilence {
+		length -= length % max(1, h.unit)
+	}
+	if length == 0 && ends && r.ring.open() == nil { // a segment shorter than a unit
+		h.stand, length = standGap, max(1, end-h.at)
+	}
+	if length > 0 {
+		at := h.date(h.at)
+		r.add(h.cut(length), at)
+	}
+	long := h.at - h.segStart
+	if !ends && long+h.part > h.scale*int64(r.ring.target/time.Second) {
+		r.stream.grid.decide(r.seat.msn, clockTime(h.at-r.seat.shift, h.scale))
+		ends = true
+	}
+	switch {
+	case ends:
+		r.complete()
+		r.seat.msn++
+		h.segStart = h.at
+	case length == 0:
+		h.at = end // less than a unit is left out
+	}
+}
+
+// gapIsBetter reports whether what is missing should be told: players then turn
+// to another rendition that has a picture, which they would not for one that
+// stands still.
+func (r *Rendition) gapIsBetter() bool {
+	s := r.stream
+	if s.holding || !r.held.lead.Codec.Video() {
+		return false
+	}
+	for _, o := range s.all {
+		if o != r && o.cut != nil && o.held == nil && o.cut.lead.track.Codec.Video() {
+			return true
+		}
+	}
+	return false
+}
+
+// back ends what stands in for the rendition's media with f, which is at x. It
+// returns false where f is too late, or nothing can begin with it.
+func (r *Rendition) back(x time.Duration, f *media.Frame, arrived time.Duration) bool {
+	c, h := r.cut, r.held
+	l := c.lane(f.Track)
+	video := l.track.Codec.Video()
+	if video && !f.Key {
+		return false
+	}
+	if length := clockTime(c.pace.frame(), c.scale); x+length <= r.pos() || video && x+length/2 < r.pos() {
+		return r.late(l, f, arrived)
+	}
+	r.lateSince = 0
+	r.fillTo(x, !(h.stand == standGap && r.ring.open() != nil))
+	if open := r.ring.open(); open != nil && open.gap {
+		at, ok := r.stream.grid.end(r.seat.msn)
+		if near := clockTime(c.pace.frame(), c.scale); !ok || x+near < at {
+			return false // the segment is a gap as a whole
+		}
+		r.fillTo(at, true)
+	}
+	r.held = nil
+	r.publish(false)
+	c.resume(h, f, r.ring.open())
+	r.stream.elect()
+	return true
+}
+
+// late leaves out a frame of a time that was filled. A track that stays late has
+// a clock that is off by that, and is put in step.
+func (r *Rendition) late(l *lane, f *media.Frame, arrived time.Duration) bool {
+	if r.lateSince == 0 {
+		r.lateSince = arrived
+	}
+	if arrived-r.lateSince < inStep*time.Second {
+		return false
+	}
+	scale := int64(l.track.Timescale)
+	l.offset = clockTicks(r.stream.front(), scale) - f.DTS
+	return false // from the next frame on
+}
+
+// resume lets the cutter go on behind what stood in for its media.
+func (c *cutter) resume(h *hold, f *media.Frame, open *segment) {
+	c.start, c.segStart, c.segParts = h.at, h.segStart, 0
+	if open != nil {
+		c.segParts = len(open.parts)
+	}
+	l := c.lead
+	l.begun, l.end, l.last, l.lastDTS = true, h.at, h.at-1, f.DTS-c.pace.frame()
+	if f.Track != l.track.ID {
+		l.lastDTS = h.at - l.offset
+	}
+	if c.audio != nil && c.audio.begun {
+		c.audio.end = max(c.audio.end, h.sound)
+		c.audio.last = c.audio.end - 1
+	}
+}
+
+// elect makes the first rendition that has media the lead.
+func (s *Stream) elect() {
+	for _, r := range s.all {
+		if r.cut != nil && r.held == nil {
+			s.lead = r
+			break
+		}
+	}
+	for _, r := range s.all {
+		r.seat.leads = r == s.lead
+	}
+}
+
+// partTargetOr is PART-TARGET, or what it will be about.
+func (r *Rendition) partTargetOr() time.Duration {
+	if r.partTarget > 0 {
+		return r.partTarget
+	}
+	return r.stream.registry.config.PartTarget
+}
+
+// flushAll ends the domain in all renditions, each with the same number of
+// segments.
+func (s *Stream) flushAll() {
+	front := s.front()
+	for _, r := range s.all {
+		if err := r.takeQueued(0, true); err != nil && s.fault == nil {
+			s.fault = err
+		}
+	}
+	s.grid.closed = true
+	for _, r := range s.all {
+		switch {
+		case r.held != nil:
+			r.fillTo(front, true)
+			r.split()
+		case r.cut != nil:
+			if err := r.cut.flush(); err != nil && s.fault == nil {
+				s.fault = err
+			}
+		}
+	}
+	s.level()
+	over := time.Duration(0)
+	for _, r := range s.all {
+		if r.held != nil {
+			s.timeline = max(s.timeline, r.held.end())
+		}
+		if r.cut != nil {
+			s.timeline = max(s.timeline, r.cut.mediaEnd())
+			over = max(over, r.cut.duration(r.cut.start-r.cut.domain))
+		}
+		r.cut, r.held = nil, nil
+	}
+	s.over = s.domainFrom.Add(over)
+	s.holding = false
+}
+
+// level gives each rendition the segments that another has more, as gaps: those
+// that had only begun when the domain ended.
+func (s *Stream) level() {
+	last := int64(0)
+	for _, r := range s.all {
+		last = max(last, r.ring.nextMSN)
+	}
+	for _, r := range s.all {
+		added := false
+		for r.ring.nextMSN < last {
+			r.addGap(s.like(r.ring.nextMSN))
+			added = true
+		}
+		if added {
+			r.publish(false)
+		}
+	}
+}
+
+// like returns the segment of that number of a rendition that has it.
+func (s *Stream) like(msn int64) *segment {
+	for _, r := range s.all {
+		if n := len(r.ring.segs); n > 0 {
+			if i := msn - r.ring.segs[0].msn; i >= 0 && i < int64(n) {
+				return r.ring.segs[i]
+			}
+		}
+	}
+	return &segment{msn: msn, length: time.Millisecond, at: s.now()}
+}
+
+// addGap lists a gap that is like another rendition's segment.
+func (r *Rendition) addGap(g *segment) {
+	at, rest := g.at, max(g.length, time.Millisecond)
+	for rest > 0 {
+		d := min(rest, r.partTargetOr())
+		r.add(cut{duration: d, stand: standGap, live: !r.stream.holding}, at)
+		at, rest = at.Add(d), rest-d
+	}
+	r.complete()
+}
