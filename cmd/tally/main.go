@@ -70,6 +70,8 @@ type sessionCmds struct {
 	Show cli.SessionShowCmd `cmd:"" help:"Show one session."`
 
 	Events cli.SessionEventsCmd `cmd:"" help:"Show what happened to a session, oldest first."`
+
+	Recording cli.SessionRecordingCmd `cmd:"" help:"Show or delete what was kept of a session."`
 }
 
 type appCmds struct {

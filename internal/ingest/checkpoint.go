@@ -129,6 +129,7 @@ func (s *session) checkpoint() (c livestream.Checkpoint, w written, ok bool) {
 	c.Bytes += r.bytes
 	c.LastMediaAt = s.labelOf(s.pub, r.last)
 	c.Intervals, w.given = intervals, given
+	s.stores(s.pub, progress.Trouble)
 	w.told = s.describe(&c, s.pub)
 	return c, w, true
 }

@@ -92,7 +92,7 @@ func (c *condition) told(n int) {
 // many lines for the timeline that were.
 func (s *session) describe(c *livestream.Checkpoint, p *Publication) int {
 	report, lines := p.condition.take()
-	c.Media, c.Keyframe, c.Warnings = report.Media, report.Keyframe, livestream.JoinWarnings(report.Warnings)
+	c.Media, c.Keyframe, c.Warnings = report.Media, report.Keyframe, s.warnings(report)
 	one, phase := &s.rec.Session, s.rec.Session.Phase.String()
 	for _, l := range lines {
 		c.Facts = append(c.Facts, livestream.Fact{
@@ -102,4 +102,35 @@ func (s *session) describe(c *livestream.Checkpoint, p *Publication) int {
 		})
 	}
 	return len(lines)
+}
+
+// stores takes note of why segments cannot be put to rest, "" when they are: that
+// is a warning too, though no encoder's. The caller holds mu.
+func (s *session) stores(p *Publication, trouble string) {
+	if trouble == s.trouble {
+		return
+	}
+	kind, of := livestream.FactWarning, trouble
+	if trouble == "" {
+		kind, of = livestream.FactWarningOver, s.trouble
+	}
+	s.trouble = trouble
+	c := &p.condition
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.add(untold{health.News{Kind: kind, Detail: notStored(of).String(), At: p.arrival()}, p.received(), c.report})
+}
+
+func notStored(trouble string) livestream.Warning {
+	return livestream.Warning{Code: livestream.NotStored,
+		Detail: trouble + ": segments are missing from the DVR window and from the recording, live goes on"}
+}
+
+// warnings is the text of all that there are.
+func (s *session) warnings(r health.Report) string {
+	all := r.Warnings
+	if s.trouble != "" {
+		all = append(slices.Clone(all), notStored(s.trouble))
+	}
+	return livestream.JoinWarnings(all)
 }

@@ -244,3 +244,32 @@ func TestStarvingIsShown(t *testing.T) {
 		starves("right after a takeover", 0)
 	})
 }
+
+// TestNotStored: that segments cannot be put to rest is a warning of the session
+// while it lasts, and stands in its timeline.
+func TestNotStored(t *testing.T) {
+	inBubble(t, func(h *harness) {
+		c := h.film(60)
+		c.film(2 * time.Second)
+		full := func(text string) {
+			out := h.outs[len(h.outs)-1]
+			out.mu.Lock()
+			defer out.mu.Unlock()
+			out.progress.Trouble = text
+		}
+		full("the server's disk is nearly full")
+		c.film(2 * time.Second)
+		s := h.record().Session
+		if want := "NOT_STORED: the server's disk is nearly full: segments are missing from the DVR window and from the recording, live goes on"; s.Warnings != want {
+			t.Errorf("warnings: %q", s.Warnings)
+		}
+		full("")
+		c.film(2 * time.Second)
+		if s := h.record().Session; s.Warnings != "" {
+			t.Errorf("warnings afterwards: %q", s.Warnings)
+		}
+		if got := strings.Join(h.timeline(s.ID), "\n"); !strings.Contains(got, "\nwarning NOT_STORED\nwarning-over NOT_STORED") {
+			h.Errorf("timeline:\n%s", got)
+		}
+	})
+}

@@ -43,14 +43,15 @@ type session struct {
 	holders  int  // who is about to ask something; guarded by Manager.mu
 
 	// mu guards what the checkpoint loop reads, and clock; the actor alone writes it.
-	mu     sync.Mutex
-	rec    livestream.Record
-	out    Output        // while the session is open
-	pub    *Publication  // while a publisher is connected
-	ingest time.Duration // of earlier publications of this session
-	bytes  int64         // of earlier publications of this session
-	advice string        // as Session.Warnings, of the publication before; "" once another came
-	msn    int64         // the media sequence number of the newest checkpoint, or where the output began
+	mu      sync.Mutex
+	rec     livestream.Record
+	out     Output        // while the session is open
+	pub     *Publication  // while a publisher is connected
+	ingest  time.Duration // of earlier publications of this session
+	bytes   int64         // of earlier publications of this session
+	trouble string        // as Progress.Trouble, when a checkpoint saw it last
+	advice  string        // as Session.Warnings, of the publication before; "" once another came
+	msn     int64         // the media sequence number of the newest checkpoint, or where the output began
 }
 
 // A heldPublish is a second publisher's publish that waits for the first to
@@ -404,7 +405,7 @@ func (s *session) figures(e *livestream.Event) received {
 	}
 	report := p.condition.now()
 	e.Media, e.Keyframe = cmp.Or(report.Media, e.Media), cmp.Or(report.Keyframe, e.Keyframe)
-	e.Warnings = livestream.JoinWarnings(report.Warnings)
+	e.Warnings = s.warnings(report)
 	return r
 }
 

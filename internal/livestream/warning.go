@@ -15,6 +15,7 @@ const (
 	ClockDrift       WarningCode = "CLOCK_DRIFT"       // media comes slower or faster than real time
 	NoAudio          WarningCode = "NO_AUDIO"          // audio was announced or there before, and does not come
 	BFrames          WarningCode = "B_FRAMES"          // the order of pictures costs more than a part of latency
+	NotStored        WarningCode = "NOT_STORED"        // the server's fault: segments cannot be put on its disk
 )
 
 // A Warning is what the encoder should change: what was measured, the limit,

@@ -33,20 +33,30 @@ type Records interface {
 	RecordByPlaybackID(ctx context.Context, playbackID string) (livestream.Record, error)
 }
 
+// Recordings tells whose recording there is of a session.
+type Recordings interface {
+	// PlaybackID returns the playback id of a session that is kept and over; ""
+	// when there is no such recording.
+	PlaybackID(sessionID string) string
+}
+
 // Config of the pages. Records and Contract are required.
 type Config struct {
 	Records  Records
 	Contract []byte       // docs/openapi.yaml, shown at /docs and /openapi.json
 	Log      *slog.Logger // nil: slog.Default
+	// Recordings finds those that are kept; nil: there are none.
+	Recordings Recordings
 	// MediaOrigin is where playlists send players for media, if that is another
 	// origin: scheme, host, port if any. "": this server.
 	MediaOrigin string
 }
 
-// A Handler answers /, /watch/{playback_id}, /docs, /openapi.json and /static/.
+// A Handler answers /, /watch/{playback_id}, /vod/{session_id}, /docs, /openapi.json and /static/.
 // Any other path is answered with the 404 page. It may be used concurrently.
 type Handler struct {
 	records  Records
+	kept     Recordings
 	log      *slog.Logger
 	assets   assets
 	pages    *template.Template
@@ -68,7 +78,7 @@ func New(c Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{records: c.Records, log: c.Log, assets: a, pages: pages, watching: embeddable}
+	h := &Handler{records: c.Records, kept: c.Recordings, log: c.Log, assets: a, pages: pages, watching: embeddable}
 	if c.MediaOrigin != "" {
 		h.watching = strings.NewReplacer("media-src 'self'", "media-src 'self' "+c.MediaOrigin,
 			"connect-src 'self'", "connect-src 'self' "+c.MediaOrigin).Replace(embeddable)
@@ -104,6 +114,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.watch(w, r, id)
 		return
 	}
+	if id, ok := strings.CutPrefix(r.URL.Path, "/vod/"); ok && r.URL.RawPath == "" && h.kept != nil && isPlaybackID(id) {
+		h.recording(w, r, id)
+		return
+	}
 	switch r.URL.Path {
 	case "/":
 		h.page(w, r, http.StatusOK, "index.html", view{Root: "./"}, unframed)
@@ -121,6 +135,7 @@ type view struct {
 	State      string // waiting, live, reconnecting, ended
 	NowMillis  int64  // the server's clock, against which the page corrects its own
 	Embed      bool
+	Recording  string // the session whose recording it is; "": the page of a livestream
 	assets     assets
 }
 
@@ -151,6 +166,28 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request, id string) {
 		h.page(w, r, http.StatusOK, "watch.html", view{
 			Root: "../", PlaybackID: id, State: state.String(), NowMillis: time.Now().UnixMilli(),
 			Embed: r.URL.Query().Get("embed") == "1",
+		}, h.framed(rec.Livestream.Settings.Origins()))
+	}
+}
+
+// recording answers the page of one recording, which is shown as its livestream
+// is.
+func (h *Handler) recording(w http.ResponseWriter, r *http.Request, sessionID string) {
+	id := h.kept.PlaybackID(sessionID)
+	if id == "" {
+		h.notFound(w, r)
+		return
+	}
+	rec, err := h.records.RecordByPlaybackID(r.Context(), id)
+	switch {
+	case errors.Is(err, livestream.ErrNotFound):
+		h.notFound(w, r)
+	case err != nil:
+		h.fault(w, r, err)
+	default:
+		h.page(w, r, http.StatusOK, "watch.html", view{
+			Root: "../", PlaybackID: id, State: livestream.StageEnded.String(), NowMillis: time.Now().UnixMilli(),
+			Embed: r.URL.Query().Get("embed") == "1", Recording: sessionID,
 		}, h.framed(rec.Livestream.Settings.Origins()))
 	}
 }

@@ -39,9 +39,14 @@ func (s shelf) RecordByPlaybackID(_ context.Context, id string) (livestream.Reco
 	return livestream.Record{Livestream: livestream.Livestream{PlaybackID: id, Name: "private name"}, Session: s.session}, nil
 }
 
+// kept is whose recordings there are.
+type kept map[string]string
+
+func (k kept) PlaybackID(session string) string { return k[session] }
+
 func serve(t *testing.T, s shelf) *httptest.Server {
 	t.Helper()
-	h, err := web.New(web.Config{Records: s, Contract: docs.OpenAPI})
+	h, err := web.New(web.Config{Records: s, Recordings: kept{"kept": known, "of-a-deleted-one": "gone"}, Contract: docs.OpenAPI})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,6 +226,23 @@ func TestEmbeddedPageIsTheStageAlone(t *testing.T) {
 }
 
 // TestStaticFiles fetches everything the watch page names, as the browser would.
+func TestPageOfARecording(t *testing.T) {
+	srv := serve(t, shelf{})
+	resp, body := get(t, srv.URL+"/vod/kept")
+	if resp.StatusCode != 200 || !strings.Contains(body, `data-recording="kept"`) || !strings.Contains(body, `data-playback-id="`+known+`"`) ||
+		!strings.Contains(body, `href="../vod/kept/index.m3u8"`) {
+		t.Errorf("%d:\n%s", resp.StatusCode, body)
+	}
+	for _, path := range []string{"/vod/other", "/vod/of-a-deleted-one", "/vod/", "/vod/kept/", "/vod/k%65pt"} {
+		if resp, _ := get(t, srv.URL+path); resp.StatusCode != 404 {
+			t.Errorf("%s: %d", path, resp.StatusCode)
+		}
+	}
+	if _, body := get(t, srv.URL+"/watch/"+known); strings.Contains(body, "data-recording") {
+		t.Error("the watch page says that it is a recording's")
+	}
+}
+
 func TestStaticFiles(t *testing.T) {
 	srv := serve(t, shelf{})
 	_, body := get(t, srv.URL+"/watch/"+known)

@@ -94,12 +94,18 @@ func (r *Rendition) bandwidths() (peak, average int64) {
 	return round(max(peak, average, 1)), round(average)
 }
 
-// Has reports whether a recording of the session can be played, without reading
-// what is in it.
-func (l *Library) Has(sessionID string) bool {
+// Has reports whether there is a recording of the session, without reading what is
+// in it.
+func (l *Library) Has(sessionID string) bool { return l.PlaybackID(sessionID) != "" }
+
+// PlaybackID returns whose recording there is of a session, as Has does; "" when
+// there is none.
+func (l *Library) PlaybackID(sessionID string) string {
 	if l.isWriting(sessionID) {
-		return false
+		return ""
 	}
-	a, err := l.about(sessionID)
-	return err == nil && a.Keep
+	if a, err := l.about(sessionID); err == nil && a.Keep {
+		return a.PlaybackID
+	}
+	return ""
 }

@@ -17,8 +17,9 @@
 		// correct where a stretch begins, as long as that is listed.
 		update(details) {
 			const fragments = [...details.fragments, details.fragmentHint].filter(Boolean); // a delta that failed leaves holes
-			fragments.forEach((f, i) => {
-				let s = this.list.find((x) => x.cc === f.cc);
+			let s = null;
+			fragments.forEach((f, i) => { // of a long window there are thousands
+				if (!s || s.cc !== f.cc) s = this.list.find((x) => x.cc === f.cc);
 				if (!s) {
 					s = { cc: f.cc, start: f.start, held: undefined };
 					this.list.push(s);

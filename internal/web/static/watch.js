@@ -38,7 +38,7 @@
 
 	/* ---- news: waiting, live, reconnecting or ended -------------------------- */
 
-	const news = { state: body.dataset.state, since: null, deadline: null, run: null, reachable: true, gone: false, denied: null };
+	const news = { state: body.dataset.state, since: null, deadline: null, run: null, recording: null, reachable: true, gone: false, denied: null };
 	let events = null;      // EventSource, while one is open
 	let pollTimer = 0;
 	let failures = 0;       // polls that failed in a row
@@ -55,8 +55,8 @@
 		Object.assign(news, n, { reachable: true, gone: false, denied: null });
 		failures = 0;
 		if (n.state !== before) meter.flush();
-		if (n.state === 'live' && before !== 'live') player.liveAgain();
-		if (n.state === 'live' && player.on && player.run && n.run && n.run !== player.run) player.begin();
+		if (n.state === 'live' && before !== 'live' && !player.recording) player.liveAgain();
+		if (n.state === 'live' && player.on && !player.recording && player.run && n.run && n.run !== player.run) player.begin();
 		if (n.state === 'live' && !player.run) player.run = n.run;
 		tick();
 	}
@@ -120,6 +120,7 @@
 
 	// tend decides between a stream of events and a question now and then.
 	function tend() {
+		if (alone) return; // a recording has no news
 		const quiet = scarce && news.state === 'live' && player.moving;
 		if (quiet && events) { hangUp(); pollTimer = setTimeout(ask, 4000); }
 		else if (!quiet && !events && now() >= streamAgain) listen();
@@ -129,7 +130,9 @@
 	/* ---- player: hls.js where there is Media Source, else the browser's own --- */
 
 	const useHls = !!(window.Hls && Hls.isSupported());
-	const sourceURL = () => new URL(base + '/index.m3u8' + access.query(...meter.promise()), location.href).href;
+	const sourceURL = () => new URL(player.recording ? body.dataset.root + 'vod/' + player.recording + '/index.m3u8' + access.query()
+		: base + '/index.m3u8' + access.query(...meter.promise()), location.href).href;
+	const alone = body.dataset.recording || ''; // the page is that of a recording
 
 	const player = {
 		on: false, hls: null, run: null,
@@ -142,6 +145,7 @@
 		mediaFaults: 0,
 		full: false,         // the server has no room for one more viewer
 		loaded: [],          // [when, bits, seconds of media], for the bitrate
+		recording: alone,    // the session whose recording plays; '': the broadcast
 
 		begin() {
 			if (news.denied) return;
@@ -167,7 +171,7 @@
 				if (!r.ok) throw new Error(r.status);
 				const uri = (await r.text()).split('\n').find((l) => l.trim() && !l.startsWith('#'));
 				if (attempt !== this.attempt || !this.on) return;
-				meter.begin(new URL(uri.trim(), r.url).href, meter.byState);
+				if (!this.recording) meter.begin(new URL(uri.trim(), r.url).href, meter.byState); // a recording counts nothing
 				video.src = sourceURL();
 				video.load();
 				if (!this.paused) this.play();
@@ -195,8 +199,8 @@
 				const seconds = d.part ? d.part.duration : d.frag.duration;
 				if (d.stats.total && d.frag.sn !== 'initSegment') this.loaded.push([now(), d.stats.total * 8, seconds]);
 			});
-			const stretches = meter.stretches();
-			h.on(Hls.Events.MANIFEST_PARSED, (_, d) => { this.full = false; meter.begin(d.levels[0].uri, stretches); });
+			const stretches = this.recording ? null : meter.stretches();
+			h.on(Hls.Events.MANIFEST_PARSED, (_, d) => { this.full = false; if (!this.recording) meter.begin(d.levels[0].uri, stretches); });
 			h.on(Hls.Events.LEVEL_UPDATED, (_, d) => stretches && stretches.update(d.details));
 			h.loadSource(sourceURL());
 			h.attachMedia(video);
@@ -253,7 +257,53 @@
 			return s.length ? s.end(s.length - 1) - video.currentTime - 6 : 0;
 		},
 
+		// range is what can be sought in: [begin, end] on the video's clock, or null.
+		// One of a live window without DVR is no place to seek in.
+		range() {
+			if (!this.on) return null;
+			const s = video.seekable, list = this.hls && this.hls.latestLevelDetails;
+			let r = null;
+			if (list && list.fragments.length) r = [list.fragments[0].start, list.edge];
+			else if (s.length) r = [s.start(0), s.end(s.length - 1)];
+			return r && (this.recording || r[1] - r[0] > 30) ? r : null;
+		},
+
+		// inPast: the picture is in what can still be sought in, and not at its end.
+		inPast() {
+			const r = this.range();
+			return !!r && news.state === 'ended' && video.currentTime < r[1] - 1;
+		},
+
+		seek(to) {
+			const r = this.range();
+			if (!r) return;
+			meter.measure();
+			const last = this.recording ? r[1] - 0.1 : r[1] - 2;
+			if (!this.recording && to > last - 2 && news.state === 'live') return this.toLive();
+			if (this.hls) this.hls.startLoad(-1, true); // it may have been told to stop at the end
+			video.currentTime = Math.min(Math.max(to, r[0] + 0.1), last);
+			this.giveUpAt = now() + 12000;
+		},
+
+		// again plays from the beginning what is over.
+		again() {
+			if (!news.recording) { // the playlist of the broadcast is still there
+				const r = this.range();
+				if (!r) return;
+				this.seek(r[0]);
+				return this.resume();
+			}
+			this.recording = news.recording;
+			this.paused = false;
+			this.begin();
+		},
+
 		toLive() {
+			if (this.recording) {
+				this.recording = '';
+				this.drop();
+				return this.resume();
+			}
 			meter.measure();
 			const s = video.seekable;
 			const edge = this.hls ? this.hls.liveSyncPosition : s.length ? s.end(s.length - 1) - 3 : null;
@@ -265,7 +315,8 @@
 			this.paused = false;
 			this.lastMove = now();
 			this.giveUpAt = now() + 6000;
-			if (!this.on && news.state === 'live') this.begin();
+			if (this.hls && this.inPast()) this.hls.startLoad(-1, true);
+			if (!this.on && (news.state === 'live' || this.recording)) this.begin();
 			else this.play();
 		},
 
@@ -284,7 +335,7 @@
 				this.lastTime = video.currentTime;
 			}
 			const moving = this.on && !video.paused && t - this.lastMove < 900 && this.lastMove > 0;
-			if (this.moving && !moving && !video.paused && news.state === 'live') this.stalls++;
+			if (this.moving && !moving && !video.paused && !video.ended && (news.state === 'live' || this.recording)) this.stalls++;
 			if (!this.moving && moving) this.movingSince = t;
 			this.moving = moving;
 			if (moving) {
@@ -292,10 +343,13 @@
 				this.giveUpAt = t + 6000;
 				if (t - this.movingSince > 5000) this.wait = 500;
 			}
-			if (news.state === 'live') {
+			if (this.recording) {
+				if (!this.on && t >= this.againAt && !view.unsupported && !news.denied) this.begin();
+				else if (this.on && !this.paused && !this.blocked && !video.ended && t > this.giveUpAt && !moving) this.failed();
+			} else if (news.state === 'live') {
 				if (!this.on && t >= this.againAt && !view.unsupported && !news.denied) this.begin();
 				else if (this.on && !this.paused && !this.blocked && (t > this.giveUpAt || !moving && this.astray())) this.failed();
-			} else if (news.state === 'ended' && !moving && this.hls) {
+			} else if (news.state === 'ended' && !moving && this.hls && t > this.giveUpAt) {
 				this.hls.stopLoad(); // the last picture stays
 			}
 		},
@@ -347,7 +401,7 @@
 
 	/* ---- view ------------------------------------------------------------------ */
 
-	const view = { unsupported: false, said: '', touched: now(), heard: false };
+	const view = { dragging: false, unsupported: false, said: '', touched: now(), heard: false };
 
 	function remaining(deadline) {
 		const s = Math.max(0, Math.round((Date.parse(deadline) - Date.now() - skew) / 1000));
@@ -361,9 +415,15 @@
 		if (view.unsupported) return ['This browser cannot play the broadcast', 'It has neither Media Source Extensions nor HLS. A current Chrome, Edge, Firefox or Safari does.'];
 		if (news.denied) return refusals[news.denied.code] || ['You are not let in', news.denied.error];
 		if (news.gone) return ['This livestream no longer exists', 'Ask whoever sent you the link for a new one.'];
+		if (player.recording) {
+			if (player.blocked) return ['Recording', 'Your browser waits for you to start it.'];
+			if (video.ended) return ['The recording is over', news.state === 'live' ? 'The broadcast is live again.' : ''];
+			if (player.moving || player.everMoved && (player.paused || video.seeking)) return null;
+			return player.wait > 2000 ? ['The recording cannot be played', 'It may have been deleted. Trying again.'] : ['Starting', ''];
+		}
 		if (player.blocked && news.state === 'live') return ['The broadcast is live', 'Your browser waits for you to start it.'];
 		// While the encoder is away the server holds the last picture, which plays.
-		if ((player.moving && news.state !== 'reconnecting') || (player.paused && player.on && news.state === 'live')) return null;
+		if ((player.moving && news.state !== 'reconnecting') || (player.paused && player.on && (news.state === 'live' || player.inPast()))) return null;
 		if (player.full && news.state === 'live') return ['No room for one more viewer', 'As many people are watching as this server may serve. It begins here by itself when there is room.'];
 		if (!news.reachable) return ['Connection lost', 'Trying again. The broadcast goes on here as soon as the server answers.'];
 		switch (news.state) {
@@ -374,18 +434,21 @@
 				? 'It goes on here by itself when the sender is back. If not, it ends in ' + remaining(news.deadline) + '.'
 				: 'It goes on here by itself when the sender is back.'];
 		case 'ended':
-			return ['The broadcast has ended', (news.since ? 'It ended at ' + clock(news.since) + '. ' : '') + 'If there is another one, it appears here by itself.'];
+			return ['The broadcast has ended', (news.since ? 'It ended at ' + clock(news.since) + '. ' : '') +
+				(replayable() ? 'You can watch it again. ' : '') + 'If there is another one, it appears here by itself.'];
 		}
 		return ['Waiting for the broadcast', 'It starts here by itself. You can leave this page open.'];
 	}
 
-	const signs = { waiting: 'Not live yet', live: 'Live', reconnecting: 'Interrupted', ended: 'Ended', lost: 'Connection lost', denied: 'Private' };
+	const replayable = () => !!news.recording || news.state === 'ended' && !!player.range();
+
+	const signs = { recording: 'Recording', waiting: 'Not live yet', live: 'Live', reconnecting: 'Interrupted', ended: 'Ended', lost: 'Connection lost', denied: 'Private' };
 
 	function set(el, text) { if (el && el.textContent !== text) el.textContent = text; }
 
 	function render() {
 		const m = message();
-		const state = news.denied ? 'denied' : news.reachable || player.moving ? news.state : 'lost'; // the lamp claims nothing that is not known
+		const state = news.denied ? 'denied' : player.recording ? 'recording' : news.reachable || player.moving ? news.state : 'lost'; // the lamp claims nothing that is not known
 		body.dataset.state = state;
 		set($('sign'), signs[state]);
 		if (document.title !== signs[state] + ' · Tally') document.title = signs[state] + ' · Tally';
@@ -395,7 +458,12 @@
 		stage.classList.toggle('loud', !video.muted);
 		stage.classList.toggle('idle', player.moving && now() - view.touched > 3000);
 		if (m) { set($('headline'), m[0]); set($('detail'), m[1]); }
-		$('start').hidden = !(player.blocked && news.state === 'live');
+		$('start').hidden = !(player.blocked && (news.state === 'live' || player.recording));
+		const over = m && (player.recording ? video.ended : news.state === 'ended' && replayable());
+		$('again').hidden = !over;
+		set($('again'), player.recording ? 'Watch it again' : news.recording ? 'Watch the recording' : 'Watch it again');
+		stage.classList.toggle('live-elsewhere', !!player.recording && news.state === 'live');
+		position();
 		const say = m ? m[0] : news.state === 'live' ? 'The broadcast is live' : '';
 		if (say && say !== 'Starting' && say !== view.said) { view.said = say; set($('announce'), say); }
 
@@ -405,8 +473,29 @@
 		$('mute').setAttribute('aria-label', video.muted ? 'Turn sound on' : 'Turn sound off');
 		const behind = player.on && player.everMoved && player.late() > 4;
 		$('live').classList.toggle('behind', behind);
-		set($('live-text'), behind ? 'Go live' : 'Live');
+		set($('live-text'), behind || player.recording ? 'Go live' : 'Live');
 		if (!$('figures').hidden) figures();
+	}
+
+	const span = (s) => {
+		const t = Math.max(0, Math.round(s)), h = Math.floor(t / 3600), m = Math.floor(t / 60) % 60;
+		return (h ? h + ':' + String(m).padStart(2, '0') : String(m)) + ':' + String(t % 60).padStart(2, '0');
+	};
+
+	// position shows where in what can be sought the picture stands.
+	function position() {
+		const r = player.range();
+		$('seek-row').hidden = !r;
+		if (!r) return;
+		const bar = $('seek'), length = r[1] - r[0];
+		bar.max = length.toFixed(1);
+		const at = view.dragging ? Number(bar.value) : Math.min(Math.max(video.currentTime - r[0], 0), length);
+		const behind = view.dragging ? length - at : Math.max(0, player.late());
+		if (!view.dragging) bar.value = player.recording || behind > 4 ? at : length;
+		const text = player.recording ? span(at) : behind > 4 ? '-' + span(behind) : 'Live';
+		set($('seek-at'), player.recording ? span(at) : '-' + span(length));
+		set($('seek-end'), player.recording ? span(length) : text);
+		bar.setAttribute('aria-valuetext', player.recording ? text + ' of ' + span(length) : text === 'Live' ? 'live' : span(behind) + ' behind live');
 	}
 
 	const seconds = (s) => Number.isFinite(s) ? s.toFixed(1) + ' s' : '–';
@@ -440,7 +529,9 @@
 	}
 
 	function goOn() {
-		if (player.late() > 8) player.toLive();
+		const r = player.range();
+		if (player.recording && video.ended) player.seek(0);
+		if (player.late() > 8 && !(r && (player.recording || video.currentTime > r[0] + 1))) player.toLive();
 		else player.resume();
 	}
 
@@ -459,16 +550,27 @@
 		else if (video.webkitEnterFullscreen) video.webkitEnterFullscreen();
 	}
 
-	const actions = { play: togglePlay, mute: toggleMute, unmute: toggleMute, stats: toggleFigures, full: toggleFull,
+	const step = (by) => () => player.seek(video.currentTime + by);
+	const seek = $('seek');
+	seek.addEventListener('input', () => { view.dragging = true; touched(); position(); });
+	seek.addEventListener('change', () => {
+		const r = player.range();
+		view.dragging = false;
+		if (r) player.seek(r[0] + Number(seek.value));
+		render();
+	});
+
+	const actions = { again: () => player.recording ? (player.seek(0), player.resume()) : player.again(), play: togglePlay, mute: toggleMute, unmute: toggleMute, stats: toggleFigures, full: toggleFull,
 		live: () => player.toLive(), start: () => player.resume() };
 	for (const id of Object.keys(actions)) $(id).addEventListener('click', actions[id]);
 	if (!stage.requestFullscreen && !video.webkitEnterFullscreen) $('full').hidden = true;
 
-	const keys = { ' ': togglePlay, k: togglePlay, m: toggleMute, f: toggleFull, s: toggleFigures, l: () => player.toLive() };
+	const keys = { ' ': togglePlay, k: togglePlay, m: toggleMute, f: toggleFull, s: toggleFigures, l: () => { if (!alone) player.toLive(); }, ArrowLeft: step(-10), ArrowRight: step(10) };
 	document.addEventListener('keydown', (e) => {
 		touched();
 		if (e.ctrlKey || e.metaKey || e.altKey) return;
 		if (e.key === ' ' && e.target.closest('button, a')) return; // it presses what has the focus
+		if (e.key.startsWith('Arrow') && (e.target === seek || !player.range())) return;
 		const act = keys[e.key.length === 1 ? e.key.toLowerCase() : e.key];
 		if (act) { e.preventDefault(); act(); }
 	});
@@ -516,7 +618,7 @@
 
 	video.muted = true; // or no browser starts it by itself
 	setInterval(() => { tick(); tend(); }, 500);
-	listen();
+	if (!alone) listen();
 	tick();
 	window.tally = { news, player, meter, access }; // for tests and curious people
 })();
