@@ -3,6 +3,7 @@ package hls
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"time"
 
 	"tally/internal/blob"
@@ -198,7 +199,8 @@ func (r *Rendition) head(g *segment) archive.Head {
 	}
 	v := r.variant()
 	h.Init.Codecs, h.Init.Width, h.Init.Height, h.Init.FrameRate = v.Codecs, v.Width, v.Height, v.FrameRate
-	h.Init.Language, h.Init.Name = r.tracks[0].Language, r.tracks[0].Name
+	h.Init.VideoRange, h.Init.Captions = v.VideoRange, strings.Join(r.stream.captions.ids, ",")
+	h.Init.Language, h.Init.Name, h.Init.Channels = r.tracks[0].Language, r.tracks[0].Name, r.tracks[0].Channels
 	return h
 }
 

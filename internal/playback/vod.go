@@ -111,7 +111,7 @@ func (h *Handler) serveVOD(w http.ResponseWriter, r *http.Request, p path) error
 			}
 			below = append(below, '/')
 		}
-		body := rec.AppendMultivariant(nil, string(below))
+		body := hls.AppendRecording(nil, rec, string(below))
 		return h.writeVOD(w, r, p, body, privateNoStore)
 	case fileVODMedia:
 		body := rec.Playlist(p.rendition)

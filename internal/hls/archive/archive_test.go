@@ -496,3 +496,48 @@ func BenchmarkLoad(b *testing.B) {
 		}
 	}
 }
+
+// Renditions of one session have the same segments: what one has lost is a gap in
+// it alone.
+func TestRenditions(t *testing.T) {
+	l := openLibrary(t, t.TempDir())
+	r := l.Record("run")
+	r.Begin(aboutOf("s1", true))
+	video := &feeder{lane: r.Lane("v0"), epoch: 1}
+	audio := &feeder{lane: r.Lane("a0"), epoch: 1}
+	for range 4 {
+		video.segment(nil)
+		audio.segment(func(h *Head) { h.Init.Width, h.Init.Height, h.Init.Channels = 0, 0, 6 })
+	}
+	muxed := &feeder{lane: r.Lane(Muxed), epoch: 1}
+	muxed.segment(nil)
+	r.Close(false)
+	l.Close()
+	if err := l.blobs.Delete("s1/v0/" + SegmentName(1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := l.Recording("s1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rec.Renditions) != 2 || rec.Playlist(Muxed) != nil {
+		t.Errorf("%d renditions", len(rec.Renditions))
+	}
+	lines := func(name string) (text []string) {
+		for line := range strings.Lines(string(rec.Playlist(name))) {
+			if strings.HasPrefix(line, "seg-") || strings.HasPrefix(line, "#EXT-X-GAP") || strings.HasPrefix(line, "#EXT-X-DIS") && !strings.Contains(line, "SEQUENCE") {
+				text = append(text, strings.TrimSpace(line))
+			}
+		}
+		return text
+	}
+	if got, want := fmt.Sprint(lines("v0")), "[seg-1-0.m4s #EXT-X-GAP seg-1-1.m4s seg-1-2.m4s seg-1-3.m4s]"; got != want {
+		t.Errorf("video: %s, want %s", got, want)
+	}
+	if got, want := fmt.Sprint(lines("a0")), "[seg-1-0.m4s seg-1-1.m4s seg-1-2.m4s seg-1-3.m4s]"; got != want {
+		t.Errorf("audio: %s, want %s", got, want)
+	}
+	if in := rec.Rendition("a0").NewestInit(); in.Channels != 6 || in.Language != "de" {
+		t.Errorf("%+v", in)
+	}
+}

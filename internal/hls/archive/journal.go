@@ -14,13 +14,14 @@ import (
 // A journal is lines of words. Each ends with the CRC-32 (IEEE) of what stands
 // before it, so that a line that power was lost in is known for one:
 //
-//	init NUMBER EPOCH SIZE CODECS WIDTH HEIGHT MILLIFPS LANGUAGE NAME
+//	init NUMBER EPOCH SIZE CODECS WIDTH HEIGHT MILLIFPS RANGE LANGUAGE NAME CHANNELS CAPTIONS
 //	seg MSN EPOCH DATE DISCONTINUITIES TAG STAND INIT INITEPOCH
 //	part COUNTER EPOCH DURATION SIZE FLAGS
 //	end MSN
 //	lost MSN
 //
-// A part belongs to the segment begun last. Dates are in microseconds since 1970,
+// A part belongs to the segment begun last, and an init stands before each segment
+// that needs it, with what is known by then. Dates are in microseconds since 1970,
 // durations in microseconds, sizes in bytes; texts are escaped as in a URL's
 // query, "-" when empty.
 
@@ -31,8 +32,11 @@ type Init struct {
 	Codecs        string
 	Width, Height int     // 0 without a picture
 	FrameRate     float64 // 0: unknown
+	VideoRange    string  // SDR, HLG or PQ; "": not told
 	Language      string  // of sound, BCP 47; "": not told
 	Name          string  // for people; "": not told
+	Channels      int     // of sound; 0: unknown
+	Captions      string  // services in the picture, as INSTREAM-ID names them, comma-separated; "": none
 }
 
 // A Stand says what a segment is in for media that did not come.
@@ -91,7 +95,7 @@ func appendLine(b []byte, words ...any) []byte {
 
 func (i *Init) appendLine(b []byte) []byte {
 	return appendLine(b, "init", i.Number, i.Epoch, i.Size, i.Codecs, i.Width, i.Height, int64(math.Round(i.FrameRate*1000)),
-		url.QueryEscape(i.Language), url.QueryEscape(i.Name))
+		url.QueryEscape(i.VideoRange), url.QueryEscape(i.Language), url.QueryEscape(i.Name), i.Channels, url.QueryEscape(i.Captions))
 }
 
 func (s *Segment) appendLine(b []byte) []byte {
@@ -179,11 +183,15 @@ func (r *reader) init(w *words) {
 	i := Init{
 		Number: w.number(), Epoch: w.number(), Size: w.number(), Codecs: w.word(),
 		Width: int(w.number()), Height: int(w.number()), FrameRate: float64(w.number()) / 1000,
-		Language: w.text(), Name: w.text(),
+		VideoRange: w.text(), Language: w.text(), Name: w.text(), Channels: int(w.number()), Captions: w.text(),
 	}
-	for _, have := range r.inits {
-		if have.Number == i.Number && have.Epoch == i.Epoch {
-			return // each journal names those that it needs
+	if w.bad {
+		return
+	}
+	for n := range r.inits {
+		if have := &r.inits[n]; have.Number == i.Number && have.Epoch == i.Epoch {
+			*have = i
+			return
 		}
 	}
 	r.inits = append(r.inits, i)
