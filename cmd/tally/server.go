@@ -188,7 +188,8 @@ func (s *server) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	s.health.routes(mux)
 	rest := api.New(config)
-	pages, err := web.New(web.Config{Records: s.store, Recordings: s.archive, Contract: docs.OpenAPI, Log: s.log, MediaOrigin: s.flags.mediaOrigin()})
+	pages, err := web.New(web.Config{Records: s.store, Recordings: s.archive, Contract: docs.OpenAPI, Log: s.log,
+		MediaOrigin: s.flags.mediaOrigin(), PublicURL: s.flags.PublicURL})
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func still(t *testing.T, video, audio media.Codec, more ...string) *thumbnail.So
 	p.Begin(1)
 	p.Mark(1<<40, 1<<40)
 	p.Expect(1, media.First(video != media.CodecNone, audio != media.CodecNone))
-	for _, it := range hlstest.Read(t, hlstest.File(t, hlstest.Args(video, audio, 1500*time.Millisecond, more...)...)) {
+	for _, it := range hlstest.Read(t, hlstest.File(t, hlstest.Args(video, audio, 400*time.Millisecond, more...)...)) {
 		var err error
 		if it.Track != nil {
 			err = p.WriteTrack(1, *it.Track)

@@ -50,9 +50,13 @@ type Config struct {
 	// MediaOrigin is where playlists send players for media, if that is another
 	// origin: scheme, host, port if any. "": this server.
 	MediaOrigin string
+	// PublicURL is how people reach this server, without a slash at its end; "":
+	// as each request does.
+	PublicURL string
 }
 
-// A Handler answers /, /watch/{playback_id}, /vod/{session_id}, /docs, /openapi.json and /static/.
+// A Handler answers /, /watch/{playback_id}, /embed/{playback_id}, /oembed,
+// /vod/{session_id}, /docs, /openapi.json and /static/.
 // Any other path is answered with the 404 page. It may be used concurrently.
 type Handler struct {
 	records  Records
@@ -62,6 +66,7 @@ type Handler struct {
 	pages    *template.Template
 	document func() (documents, error) // made when first asked for: most servers never are
 	watching string                    // Content-Security-Policy of the watch page
+	public   string
 }
 
 // New returns the handler. An error means that the binary was built from a
@@ -78,7 +83,7 @@ func New(c Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{records: c.Records, kept: c.Recordings, log: c.Log, assets: a, pages: pages, watching: embeddable}
+	h := &Handler{records: c.Records, kept: c.Recordings, log: c.Log, assets: a, pages: pages, watching: embeddable, public: strings.TrimRight(c.PublicURL, "/")}
 	if c.MediaOrigin != "" {
 		h.watching = strings.NewReplacer("media-src 'self'", "media-src 'self' "+c.MediaOrigin,
 			"connect-src 'self'", "connect-src 'self' "+c.MediaOrigin).Replace(embeddable)
@@ -89,9 +94,10 @@ func New(c Config) (*Handler, error) {
 
 const (
 	// policy allows a page its own files only. Playback needs blob: for the
-	// object URL of a MediaSource.
+	// object URL of a MediaSource, and data: because hls.js gives a track of
+	// captions an empty file.
 	policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
-		"media-src 'self' blob:; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; "
+		"media-src 'self' blob: data:; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; "
 	embeddable = policy + "frame-ancestors *"
 	unframed   = policy + "frame-ancestors 'none'"
 )
@@ -111,7 +117,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if id, ok := strings.CutPrefix(r.URL.Path, "/watch/"); ok && r.URL.RawPath == "" {
-		h.watch(w, r, id)
+		h.watch(w, r, id, r.URL.Query().Get("embed") == "1", false)
+		return
+	}
+	if id, ok := strings.CutPrefix(r.URL.Path, "/embed/"); ok && r.URL.RawPath == "" {
+		h.watch(w, r, id, true, r.URL.Query().Get("autoplay") != "1")
 		return
 	}
 	if id, ok := strings.CutPrefix(r.URL.Path, "/vod/"); ok && r.URL.RawPath == "" && h.kept != nil && isPlaybackID(id) {
@@ -121,6 +131,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/":
 		h.page(w, r, http.StatusOK, "index.html", view{Root: "./"}, unframed)
+	case "/oembed":
+		h.oembed(w, r)
 	case "/docs", "/openapi.json":
 		h.documentation(w, r)
 	default:
@@ -136,6 +148,8 @@ type view struct {
 	NowMillis  int64  // the server's clock, against which the page corrects its own
 	Embed      bool
 	Recording  string // the session whose recording it is; "": the page of a livestream
+	Ask        bool   // begin when somebody asks for it, not by itself
+	Preview    preview
 	assets     assets
 }
 
@@ -147,7 +161,7 @@ func (v view) Asset(name string) (string, error) {
 
 // watch answers the page of one livestream, with its state as it is now, so
 // that the player need not ask before it starts.
-func (h *Handler) watch(w http.ResponseWriter, r *http.Request, id string) {
+func (h *Handler) watch(w http.ResponseWriter, r *http.Request, id string, embed, ask bool) {
 	if !isPlaybackID(id) {
 		h.notFound(w, r)
 		return
@@ -165,7 +179,7 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request, id string) {
 		}
 		h.page(w, r, http.StatusOK, "watch.html", view{
 			Root: "../", PlaybackID: id, State: state.String(), NowMillis: time.Now().UnixMilli(),
-			Embed: r.URL.Query().Get("embed") == "1",
+			Embed: embed, Ask: ask, Preview: h.previewOf(r, rec.Livestream),
 		}, h.framed(rec.Livestream.Settings.Origins()))
 	}
 }

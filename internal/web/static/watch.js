@@ -130,12 +130,28 @@
 	/* ---- player: hls.js where there is Media Source, else the browser's own --- */
 
 	const useHls = !!(window.Hls && Hls.isSupported());
+
+	// Two faults of hls.js 1.7.4 would hide captions: it forgets at each part what a
+	// caption has begun with, because it compares numbers of segments only, and most
+	// captions are longer than a part; and it waits for a buffer of video alone
+	// where sound and picture share one.
+	const Timeline = useHls && Hls.DefaultConfig.timelineController && class extends Hls.DefaultConfig.timelineController {
+		onFragLoading(event, d) {
+			const part = d.part ? d.part.index : -1;
+			if (d.frag.type === 'main' && d.frag.sn === this.lastSn && part === this.lastPartIndex + 1 && d.frag.cc === this.lastCc) this.lastPartIndex = part;
+			else super.onFragLoading(event, d);
+		}
+		onBufferAppended(event, d) {
+			super.onBufferAppended(event, d.type === 'audiovideo' ? { type: 'video', timeRanges: { video: d.timeRanges.audiovideo } } : d);
+		}
+	};
 	const sourceURL = () => new URL(player.recording ? body.dataset.root + 'vod/' + player.recording + '/index.m3u8' + access.query()
 		: base + '/index.m3u8' + access.query(...meter.promise()), location.href).href;
 	const alone = body.dataset.recording || ''; // the page is that of a recording
 
 	const player = {
 		on: false, hls: null, run: null,
+		asked: !body.dataset.ask, // an embedded player begins when somebody asks it to
 		moving: false, everMoved: false, stalls: 0,
 		lastTime: 0, lastMove: 0, movingSince: 0,
 		giveUpAt: 0,         // no picture by then: begin again
@@ -184,6 +200,7 @@
 			const h = this.hls = new Hls({
 				lowLatencyMode: true,
 				workerPath: body.dataset.worker,
+				...(Timeline && { timelineController: Timeline }),
 				maxLiveSyncPlaybackRate: 1.1, // catches up after a stall instead of staying late
 				liveSyncOnStallIncrease: 0.25, // s; hls.js has 1, which one hiccup would keep for good
 				backBufferLength: 20,
@@ -312,6 +329,10 @@
 		},
 
 		resume() {
+			if (!this.asked) { // by a person, so there may be sound
+				this.asked = true;
+				video.muted = false;
+			}
 			this.paused = false;
 			this.lastMove = now();
 			this.giveUpAt = now() + 6000;
@@ -347,7 +368,7 @@
 				if (!this.on && t >= this.againAt && !view.unsupported && !news.denied) this.begin();
 				else if (this.on && !this.paused && !this.blocked && !video.ended && t > this.giveUpAt && !moving) this.failed();
 			} else if (news.state === 'live') {
-				if (!this.on && t >= this.againAt && !view.unsupported && !news.denied) this.begin();
+				if (!this.on && t >= this.againAt && !view.unsupported && !news.denied && this.asked) this.begin();
 				else if (this.on && !this.paused && !this.blocked && (t > this.giveUpAt || !moving && this.astray())) this.failed();
 			} else if (news.state === 'ended' && !moving && this.hls && t > this.giveUpAt) {
 				this.hls.stopLoad(); // the last picture stays
@@ -399,6 +420,44 @@
 	window.addEventListener('pagehide', () => meter.leave());
 	document.addEventListener('visibilitychange', () => { if (document.hidden) meter.leave(); });
 
+	/* ---- poster: what is to be seen before the picture moves ----------------------- */
+
+	// The server makes it of the newest keyframe. A player that begins by itself is
+	// given a second first: nobody is to wait for a picture because of a poster.
+	const poster = {
+		asked: false,
+		missing: 0, // since when there is nothing to be seen
+		load() {
+			this.asked = true;
+			const image = new Image();
+			image.fetchPriority = 'low';
+			image.onload = () => { video.poster = image.src; stage.classList.add('has-poster'); };
+			image.src = base + '/thumbnail.jpg' + access.query('width=1280');
+		},
+		watch() {
+			if (this.asked || alone || player.recording || player.everMoved || news.gone || news.denied || news.state === 'waiting') return;
+			this.missing ||= now();
+			if (!player.asked || news.state !== 'live' || now() - this.missing > 1000) this.load();
+		},
+	};
+
+	/* ---- captions: in the picture (CEA-608), shown when somebody wants them -------- */
+
+	const captions = {
+		on: false,
+		tracks: () => [...video.textTracks].filter((t) => t.kind === 'captions' || t.kind === 'subtitles'),
+		render() {
+			const all = this.tracks();
+			$('captions').hidden = !all.length;
+			$('captions').setAttribute('aria-pressed', String(this.on));
+			all.forEach((t, i) => {
+				const mode = this.on && i === 0 ? 'showing' : 'hidden';
+				if (t.mode !== mode) t.mode = mode;
+			});
+		},
+		toggle() { this.on = !this.on; this.render(); },
+	};
+
 	/* ---- view ------------------------------------------------------------------ */
 
 	const view = { dragging: false, unsupported: false, said: '', touched: now(), heard: false };
@@ -421,6 +480,7 @@
 			if (player.moving || player.everMoved && (player.paused || video.seeking)) return null;
 			return player.wait > 2000 ? ['The recording cannot be played', 'It may have been deleted. Trying again.'] : ['Starting', ''];
 		}
+		if (!player.asked && news.state === 'live') return ['The broadcast is live', ''];
 		if (player.blocked && news.state === 'live') return ['The broadcast is live', 'Your browser waits for you to start it.'];
 		// While the encoder is away the server holds the last picture, which plays.
 		if ((player.moving && news.state !== 'reconnecting') || (player.paused && player.on && (news.state === 'live' || player.inPast()))) return null;
@@ -437,7 +497,7 @@
 			return ['The broadcast has ended', (news.since ? 'It ended at ' + clock(news.since) + '. ' : '') +
 				(replayable() ? 'You can watch it again. ' : '') + 'If there is another one, it appears here by itself.'];
 		}
-		return ['Waiting for the broadcast', 'It starts here by itself. You can leave this page open.'];
+		return ['Waiting for the broadcast', player.asked ? 'It starts here by itself. You can leave this page open.' : 'When it begins, you can play it here.'];
 	}
 
 	const replayable = () => !!news.recording || news.state === 'ended' && !!player.range();
@@ -454,11 +514,13 @@
 		if (document.title !== signs[state] + ' · Tally') document.title = signs[state] + ' · Tally';
 		stage.classList.toggle('clear', !m);
 		stage.classList.toggle('has-picture', player.everMoved);
+		stage.classList.toggle('unasked', !player.asked);
+		captions.render();
 		stage.classList.toggle('paused', video.paused);
 		stage.classList.toggle('loud', !video.muted);
 		stage.classList.toggle('idle', player.moving && now() - view.touched > 3000);
 		if (m) { set($('headline'), m[0]); set($('detail'), m[1]); }
-		$('start').hidden = !(player.blocked && (news.state === 'live' || player.recording));
+		$('start').hidden = !((player.blocked || !player.asked) && (news.state === 'live' || player.recording));
 		const over = m && (player.recording ? video.ended : news.state === 'ended' && replayable());
 		$('again').hidden = !over;
 		set($('again'), player.recording ? 'Watch it again' : news.recording ? 'Watch the recording' : 'Watch it again');
@@ -560,12 +622,35 @@
 		render();
 	});
 
-	const actions = { again: () => player.recording ? (player.seek(0), player.resume()) : player.again(), play: togglePlay, mute: toggleMute, unmute: toggleMute, stats: toggleFigures, full: toggleFull,
+	// copyCode puts the code that embeds this player onto the clipboard, which a page
+	// without HTTPS may fill by way of a selection only.
+	async function copyCode() {
+		const src = new URL(body.dataset.root + 'embed/' + body.dataset.playbackId, location.href).href;
+		const code = '<iframe src="' + src + '" title="Live broadcast" width="640" height="360" style="border:0;max-width:100%" ' +
+			'allow="autoplay; fullscreen; picture-in-picture" allowfullscreen></iframe>';
+		let done = true;
+		try {
+			await navigator.clipboard.writeText(code);
+		} catch {
+			const area = document.createElement('textarea');
+			area.value = code;
+			area.className = 'unseen';
+			document.body.append(area);
+			area.select();
+			done = document.execCommand('copy');
+			area.remove();
+			$('copy').focus();
+		}
+		set($('copied'), done ? 'Copied' : code);
+	}
+
+	const actions = { captions: () => captions.toggle(), again: () => player.recording ? (player.seek(0), player.resume()) : player.again(), play: togglePlay, mute: toggleMute, unmute: toggleMute, stats: toggleFigures, full: toggleFull,
 		live: () => player.toLive(), start: () => player.resume() };
+	if ($('copy')) actions.copy = copyCode;
 	for (const id of Object.keys(actions)) $(id).addEventListener('click', actions[id]);
 	if (!stage.requestFullscreen && !video.webkitEnterFullscreen) $('full').hidden = true;
 
-	const keys = { ' ': togglePlay, k: togglePlay, m: toggleMute, f: toggleFull, s: toggleFigures, l: () => { if (!alone) player.toLive(); }, ArrowLeft: step(-10), ArrowRight: step(10) };
+	const keys = { c: () => captions.toggle(), ' ': togglePlay, k: togglePlay, m: toggleMute, f: toggleFull, s: toggleFigures, l: () => { if (!alone) player.toLive(); }, ArrowLeft: step(-10), ArrowRight: step(10) };
 	document.addEventListener('keydown', (e) => {
 		touched();
 		if (e.ctrlKey || e.metaKey || e.altKey) return;
@@ -613,6 +698,7 @@
 	function tick() {
 		meter.tick();
 		player.watch();
+		poster.watch();
 		render();
 	}
 
