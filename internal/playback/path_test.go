@@ -3,6 +3,7 @@ package playback
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -137,6 +138,43 @@ func FuzzPath(f *testing.F) {
 		}
 		if got := p.build(); got != s {
 			t.Fatalf("%q is accepted, but is spelled %q", s, got)
+		}
+	})
+}
+
+// A path of a recording that is accepted has one spelling too, and names nothing
+// outside of the session.
+func FuzzVODPath(f *testing.F) {
+	const session = "/vod/0b4b3d7c-3b7e-4a75-9c3d-0d0a6f5d5a11/"
+	for _, s := range []string{
+		session + "index.m3u8", session + "main/index.m3u8", session + "v0/init-1-0.mp4", session + "a1/seg-1-7.m4s",
+		session + testViewer + "/main/index.m3u8", session + testViewer + "/main/seg-1-7.m4s", session + "main/part-1-7.m4s",
+		session + "main/seg-01-7.m4s", session + "../index.m3u8", session + "main/../index.m3u8", "/vod//index.m3u8", session,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		p, ok := parseVOD(s)
+		if !ok {
+			return
+		}
+		got := "/vod/" + p.session + "/"
+		if p.viewer != "" {
+			got += p.viewer + "/"
+		}
+		if p.rendition != "" {
+			got += p.rendition + "/"
+		}
+		switch p.file {
+		case fileVOD, fileVODMedia:
+			got += "index.m3u8"
+		case fileVODInit:
+			got += "init-" + strconv.FormatInt(p.epoch, 10) + "-" + strconv.FormatInt(p.number, 10) + ".mp4"
+		case fileVODSegment:
+			got += "seg-" + strconv.FormatInt(p.epoch, 10) + "-" + strconv.FormatInt(p.number, 10) + ".m4s"
+		}
+		if got != s || (p.file == fileVOD) != (p.run == "") {
+			t.Fatalf("%q is accepted, but is spelled %q: %+v", s, got, p)
 		}
 	})
 }
