@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"tally/internal/hls/playlist"
 	"tally/internal/livestream"
 	"tally/internal/media"
+	"tally/internal/media/captest"
 )
 
 const tick = media.VideoTimescale / 1000 // of a cue's time, in a millisecond
@@ -304,5 +306,45 @@ func TestCuesAtRandom(t *testing.T) {
 			at += d
 		}
 		s.p.End(false)
+	})
+}
+
+// All renditions list the same date ranges (rfc8216bis-22 section 6.2.4), the
+// captions are announced for all variants, and the picture is the lead's.
+func TestCuesOfSeveralRenditions(t *testing.T) {
+	onLadder(t, hls.Config{}, run(2), func(l *ladder) {
+		src := four(t)
+		said := slices.IndexFunc(src, func(it item) bool { return it.at >= 5*time.Second })
+		f := &src[slices.IndexFunc(src, func(it item) bool { return it.track == nil && it.frame.Track == media.VideoTrack })].frame
+		f.Payload = slices.Concat(captest.SEI(false, captest.RollUp(2, "a")[0]), f.Payload)
+		l.begin(1)
+		l.p.Expect(1, ids(src))
+		l.send(1, src[:said])
+		l.cue(1, textCue(5000, "one"))
+		l.cue(1, media.Cue{Class: "cue", Data: "two", Now: true, Duration: time.Minute})
+		rest := slices.Clone(src[said:])
+		for i := range rest {
+			rest[i].at -= 5 * time.Second
+		}
+		l.send(1, rest[:len(rest)/3])
+		var lines []string
+		for _, name := range l.order {
+			m, err := playlist.ParseMedia(l.text(name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, fmt.Sprint(m.DateRanges))
+			if len(m.DateRanges) != 2 || lines[0] != fmt.Sprint(m.DateRanges) {
+				t.Errorf("%s lists %+v, %s %s", name, m.DateRanges, l.order[0], lines[0])
+			}
+		}
+		if text := string(l.stream().AppendMultivariant(nil, "run/viewer/")); strings.Count(text, `INSTREAM-ID="CC2"`) != 1 ||
+			strings.Count(text, `,CLOSED-CAPTIONS="cc"`) != strings.Count(text, "EXT-X-STREAM-INF") {
+			t.Errorf("the lead's captions are not announced for all:\n%s", text)
+		}
+		init, part := l.stream().Window().Current().Still()
+		if init == nil || part == nil || !part.Independent {
+			t.Error("no picture")
+		}
 	})
 }

@@ -128,6 +128,10 @@ func (s *Stream) AppendMultivariant(dst []byte, dir string) []byte {
 			if len(videos) == 0 {
 				start, captions = n.start(), n.captions
 			}
+			// All name the captions of the lead, or all say that there are none.
+			if v.NoClosedCaptions, v.CaptionGroup = len(captions) == 0, ""; !v.NoClosedCaptions {
+				v.CaptionGroup = playlist.CaptionGroup
+			}
 			videos = append(videos, v)
 		} else {
 			groups = join(groups, &n.tracks[0], v)
