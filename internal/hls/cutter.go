@@ -131,6 +131,14 @@ func (c *cutter) partTicks() int64 {
 	return c.ticks(c.choose())
 }
 
+// fix makes PART-TARGET what it is from now on.
+func (c *cutter) fix() {
+	if c.target == 0 {
+		c.partTarget = c.choose()
+		c.target = c.ticks(c.partTarget)
+	}
+}
+
 func (c *cutter) choose() time.Duration {
 	return choosePartTarget(c.want, c.duration(c.pace.frame()), c.pace.slack(), c.duration(c.segLimit))
 }
@@ -441,10 +449,7 @@ func (c *cutter) close(end int64) error { return c.closePart(end, end, false) }
 // sample lasts until mediaEnd.
 func (c *cutter) closePart(end, mediaEnd int64, endsSegment bool) error {
 	l := c.lead
-	if c.target == 0 {
-		c.partTarget = c.choose()
-		c.target = c.ticks(c.partTarget)
-	}
+	c.fix()
 	end = max(end, c.start+1)
 	independent := len(l.samples) > 0 && l.samples[0].Key
 	if len(l.samples) > 0 {

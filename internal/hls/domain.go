@@ -213,6 +213,9 @@ func (s *Stream) tryStart(now time.Time) error {
 	queue := in.queue
 	in.queue, in.queueBytes, in.waiting = nil, 0, false
 	lead := in.list()[0].ID
+	if in.video() == nil && !slices.ContainsFunc(queue, func(q queued) bool { return q.frame.Track == lead }) {
+		lead = queue[0].frame.Track // of several sounds any tells the time
+	}
 	for len(queue) > 0 && queue[0].frame.Track != lead {
 		// Audio before the picture is sorted out by its time, so it may stay
 		// behind the frame that sets the clock.

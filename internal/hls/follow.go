@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"slices"
 	"time"
 
 	"tally/internal/media"
@@ -11,14 +12,16 @@ import (
 //
 // The lead's frames go into parts as they come. A frame of another rendition
 // waits until it is known which segment it belongs to: until the lead is as far,
-// and not longer than followWait by arrival. A rendition whose track stops while
+// or has sent nothing for followWait. A rendition whose track stops while
 // others go on is filled up to where those are, and comes back with its next
 // keyframe or access unit.
 
 const (
-	// followWait is how long a frame waits for the lead. A choice: a part. Tracks of
-	// an encoder that interleaves them by decode time wait a frame at most.
+	// followWait is how long frames wait for a lead that sends nothing. A choice: a
+	// part. Those of an encoder that interleaves its tracks wait a frame at most.
 	followWait = defaultPartTarget
+	// followMost is how long they wait for one that is late.
+	followMost = inStep * time.Second
 	// followLead is the least media time of a segment but the first: up to there a
 	// frame need not wait. A little less than minSegment, for jitter.
 	followLead = minSegment - 50*time.Millisecond
@@ -45,6 +48,9 @@ func (s *Stream) spread(f *media.Frame) (taken bool, err error) {
 	for _, r := range s.all {
 		if r != lead && r.cut != nil && r.cut.lane(f.Track) != nil {
 			r.arrived = arrived
+			if len(r.queue) == 0 {
+				r.align(f)
+			}
 			r.queue = append(r.queue, waiting{*f, arrived})
 			r.queueBytes += int64(len(f.Payload))
 		}
@@ -62,7 +68,7 @@ func (r *Rendition) takeQueued(arrived time.Duration, all bool) error {
 	n := 0
 	for n < len(r.queue) {
 		q := &r.queue[n]
-		if !all && arrived-q.at < followWait && r.queueBytes < r.ring.capBytes/16 && !r.certain(&q.frame) {
+		if !all && arrived-r.stream.lead.arrived < followWait && arrived-q.at < followMost && r.queueBytes < r.ring.capBytes/16 && !r.certain(&q.frame) {
 			break
 		}
 		r.queueBytes -= int64(len(q.frame.Payload))
@@ -118,12 +124,18 @@ func (r *Rendition) pos() time.Duration {
 	return 0
 }
 
-// front is up to where any rendition has media.
+// front is up to where any rendition has media; where none has any more, what
+// stands in for it.
 func (s *Stream) front() (front time.Duration) {
+	stands := time.Duration(0)
 	for _, r := range s.all {
 		if r.cut != nil && r.held == nil {
 			front = max(front, r.pos())
 		}
+		stands = max(stands, r.pos())
+	}
+	if front == 0 {
+		return stands
 	}
 	return front
 }
@@ -146,6 +158,9 @@ func (r *Rendition) take(f *media.Frame, arrived time.Duration) (paused bool, er
 	if !l.begun && r.held == nil && !r.first(f) {
 		return false, nil
 	}
+	if r.mayFill() {
+		r.align(f)
+	}
 	x := f.DTS + l.offset
 	if r.held == nil {
 		if err = c.catchUp(); err != nil {
@@ -167,9 +182,37 @@ func (r *Rendition) take(f *media.Frame, arrived time.Duration) (paused bool, er
 }
 
 // mayFill reports whether a hole in the rendition's media is its own: others have
-// media there. A pause of all tracks is left to the lead.
+// media there, or it waits. A pause of all tracks is left to the lead.
 func (r *Rendition) mayFill() bool {
-	return r != r.stream.lead || r.stream.front() > r.pos()+r.stream.main.partTargetOr()
+	if r != r.stream.lead {
+		return true
+	}
+	beyond := r.pos() + r.partTargetOr()
+	for _, o := range r.stream.all {
+		if o == r || o.cut == nil || o.held != nil {
+			continue
+		}
+		reach := o.pos()
+		if n := len(o.queue); n > 0 {
+			f := &o.queue[n-1].frame
+			l := o.cut.lane(f.Track)
+			reach = clockTime(f.DTS+l.offset, int64(l.track.Timescale))
+		}
+		if reach > beyond {
+			return true
+		}
+	}
+	return false
+}
+
+// align puts a track in step with the others where its clock has nothing in
+// common with theirs: at its first frame, and when it runs ahead of all media.
+func (r *Rendition) align(f *media.Frame) {
+	l := r.cut.lane(f.Track)
+	scale := int64(l.track.Timescale)
+	if apart := f.DTS + l.offset - clockTicks(r.stream.front(), scale); apart > inStep*scale || !l.begun && apart < -inStep*scale {
+		l.offset -= apart
+	}
 }
 
 // first places the rendition's first frame in the domain. It returns false where
@@ -177,9 +220,7 @@ func (r *Rendition) mayFill() bool {
 func (r *Rendition) first(f *media.Frame) bool {
 	c := r.cut
 	l := c.lead
-	if apart := f.DTS + l.offset - clockTicks(r.stream.front(), c.scale); apart > inStep*c.scale || apart < -inStep*c.scale {
-		l.offset -= apart // its clock has nothing in common with the others'
-	}
+	r.align(f)
 	x := f.DTS + l.offset
 	late := x - c.start
 	if l.track.Codec.Video() {
@@ -189,6 +230,8 @@ func (r *Rendition) first(f *media.Frame) bool {
 		}
 		if late <= near {
 			r.seat.shift, r.seat.aligned = late, true
+		}
+		if late <= near || !r.mayFill() {
 			c.start, c.segStart = x, x
 		}
 		return true
@@ -196,7 +239,7 @@ func (r *Rendition) first(f *media.Frame) bool {
 	if late+l.length(f)/2 < 0 {
 		return false
 	}
-	if late <= c.partTicks()/2 {
+	if late <= c.partTicks()/2 || !r.mayFill() {
 		c.start, c.segStart = max(x, 0), max(x, 0)
 	}
 	return true
@@ -211,6 +254,8 @@ func (r *Rendition) rest() error {
 			return err
 		}
 	}
+	c.fix()
+	r.partTarget = c.partTarget
 	r.keepStill()
 	h := r.newHold(s.domainFrom.Add(c.duration(c.start-c.domain)), c.start)
 	h.segStart = c.segStart
@@ -269,18 +314,20 @@ func (r *Rendition) fillTo(to time.Duration, exact bool) (added bool) {
 			}
 			end, ends = limit, false
 		}
-		r.fillPart(end, ends)
+		if !r.fillPart(end, ends) {
+			return added // less than an access unit
+		}
 		added = true
 	}
 	return added
 }
 
 // fillPart lists one part of what stands in, up to that tick, in whole access
-// units where it is silence.
-func (r *Rendition) fillPart(end int64, ends bool) {
+// units where it is silence. It reports whether it came any further.
+func (r *Rendition) fillPart(end int64, ends bool) bool {
 	h := r.held
 	length := end - h.at
-	if h.stand == standSilence {
+	if h.stand == standSilence && (length < h.unit || ends) {
 		length -= length % max(1, h.unit)
 	}
 	if length == 0 && ends && r.ring.open() == nil { // a segment shorter than a unit
@@ -290,19 +337,17 @@ func (r *Rendition) fillPart(end int64, ends bool) {
 		at := h.date(h.at)
 		r.add(h.cut(length), at)
 	}
-	long := h.at - h.segStart
-	if !ends && long+h.part > h.scale*int64(r.ring.target/time.Second) {
+	_, decided := r.stream.grid.end(r.seat.msn)
+	if long := h.at - h.segStart; !ends && !decided && !r.stream.grid.frozen && long+h.part > h.scale*int64(r.ring.target/time.Second) {
 		r.stream.grid.decide(r.seat.msn, clockTime(h.at-r.seat.shift, h.scale))
 		ends = true
 	}
-	switch {
-	case ends:
+	if ends {
 		r.complete()
 		r.seat.msn++
 		h.segStart = h.at
-	case length == 0:
-		h.at = end // less than a unit is left out
 	}
+	return ends || length > 0
 }
 
 // gapIsBetter reports whether what is missing should be told: players then turn
@@ -398,23 +443,23 @@ func (r *Rendition) partTargetOr() time.Duration {
 	if r.partTarget > 0 {
 		return r.partTarget
 	}
-	return r.stream.registry.config.PartTarget
+	return min(r.stream.registry.config.PartTarget, r.ring.target)
 }
 
 // flushAll ends the domain in all renditions, each with the same number of
 // segments.
 func (s *Stream) flushAll() {
-	front := s.front()
 	for _, r := range s.all {
 		if err := r.takeQueued(0, true); err != nil && s.fault == nil {
 			s.fault = err
 		}
 	}
+	s.grid.frozen = true
+	s.evenOut()
 	s.grid.closed = true
 	for _, r := range s.all {
 		switch {
 		case r.held != nil:
-			r.fillTo(front, true)
 			r.split()
 		case r.cut != nil:
 			if err := r.cut.flush(); err != nil && s.fault == nil {
@@ -436,6 +481,48 @@ func (s *Stream) flushAll() {
 	}
 	s.over = s.domainFrom.Add(over)
 	s.holding = false
+}
+
+// evenOut has the renditions end with the same segment when the domain ends: what
+// had only begun one that no other has is left out if it is short, and what lies
+// segments behind is filled up to the front.
+func (s *Stream) evenOut() {
+	front, last := s.front(), int64(0)
+	for _, r := range s.all {
+		last = max(last, r.seat.msn)
+	}
+	begun := func(r *Rendition) bool {
+		c := r.cut
+		switch {
+		case r.held != nil:
+			return r.ring.open() != nil
+		case c == nil || c.segParts > 0:
+			return c != nil
+		}
+		return c.hasSamples() && c.pos()-c.start >= c.ticks(shortTail)
+	}
+	if !slices.ContainsFunc(s.all, func(r *Rendition) bool { return r.seat.msn == last && begun(r) }) {
+		last--
+	}
+	for _, r := range s.all {
+		c := r.cut
+		switch {
+		case r.seat.msn > last && r.held == nil && c != nil:
+			c.lead.drop()
+			c.lead.end = c.start
+			if c.audio != nil {
+				c.audio.drop()
+			}
+		case r.seat.msn > last:
+		case r.held == nil && c != nil && r.seat.msn < last:
+			if err := r.rest(); err != nil && s.fault == nil {
+				s.fault = err
+			}
+			fallthrough
+		case r.held != nil:
+			r.fillTo(front, true)
+		}
+	}
 }
 
 // level gives each rendition the segments that another has more, as gaps: those
@@ -471,9 +558,13 @@ func (s *Stream) like(msn int64) *segment {
 
 // addGap lists a gap that is like another rendition's segment.
 func (r *Rendition) addGap(g *segment) {
+	r.partTarget = r.partTargetOr()
 	at, rest := g.at, max(g.length, time.Millisecond)
+	if n := len(r.ring.segs); n > 0 && !r.ring.discNext {
+		at = r.ring.segs[n-1].at.Add(r.ring.segs[n-1].length)
+	}
 	for rest > 0 {
-		d := min(rest, r.partTargetOr())
+		d := min(rest, r.partTarget)
 		r.add(cut{duration: d, stand: standGap, live: !r.stream.holding}, at)
 		at, rest = at.Add(d), rest-d
 	}

@@ -13,7 +13,8 @@ const keyWait = 150 * time.Millisecond
 type grid struct {
 	first  int64 // number of the segment that ends[0] ends
 	ends   []gridEnd
-	closed bool // the domain is being ended: nothing is decided any more
+	frozen bool // the domain is being ended: no more is decided
+	closed bool // and what was does not count any more
 }
 
 // A gridEnd is where a segment ends, on the run's timeline.
@@ -34,7 +35,7 @@ func (g *grid) end(msn int64) (time.Duration, bool) {
 
 // decide ends the segment of that number, unless it is decided where.
 func (g *grid) decide(msn int64, at time.Duration) {
-	if !g.closed && msn == g.first+int64(len(g.ends)) {
+	if !g.frozen && msn == g.first+int64(len(g.ends)) {
 		g.ends = append(g.ends, gridEnd{at: at})
 	}
 }
@@ -93,8 +94,8 @@ func (c *cutter) leads() bool { return c.seat == nil || c.seat.leads }
 func (c *cutter) pos() int64 { return max(c.start, c.lead.end) }
 
 // boundary is where the open segment ends by the grid, if that is decided: for
-// video where its keyframe is expected, for audio with the last whole frame
-// before that.
+// video where its keyframe is expected, for audio with the last whole frame before
+// that. Video whose keyframes lie elsewhere waits a little for one.
 func (c *cutter) boundary() (int64, bool) {
 	if c.seat == nil {
 		return 0, false
@@ -104,15 +105,14 @@ func (c *cutter) boundary() (int64, bool) {
 		return 0, false
 	}
 	b := clockTicks(at, c.scale)
-	if c.lead.track.Codec.Video() {
-		b += c.seat.shift
-		if !c.seat.aligned {
-			b += c.ticks(keyWait)
-		}
-		return max(b, c.start), true
-	}
 	frame := max(1, c.pace.frame())
 	from := c.pos()
+	switch video := c.lead.track.Codec.Video(); {
+	case video && c.seat.aligned:
+		b += c.seat.shift + frame/2
+	case video:
+		b += c.ticks(keyWait)
+	}
 	return from + max(0, (b+c.scale/1000-from)/frame*frame), true
 }
 

@@ -67,10 +67,11 @@ type hold struct {
 // newHold prepares a hold that begins at from, which is that tick of the lead on
 // the run's timeline.
 func (r *Rendition) newHold(from time.Time, start int64) *hold {
+	r.partTarget = r.partTargetOr() // nothing was listed before, if it was 0
 	h := &hold{lead: r.tracks[0], scale: int64(r.tracks[0].Timescale), from: from, live: !r.stream.holding}
 	c := cutter{scale: h.scale}
 	h.start, h.at, h.segStart = start, start, start
-	h.part = c.ticks(r.partTargetOr())
+	h.part = c.ticks(r.partTarget)
 	sound := &r.tracks[len(r.tracks)-1]
 	h.silence, h.unit = media.Silence(sound)
 	h.sound = h.start * int64(sound.Timescale) / h.scale
@@ -86,7 +87,7 @@ func (r *Rendition) newHold(from time.Time, start int64) *hold {
 	}
 	if video := h.kind == standPicture; video && (len(h.picture) == 0 || len(h.picture) > maxPicture) ||
 		(!video || h.audio != nil) && h.silence == nil || h.part <= 0 {
-		h.kind, h.part = standGap, c.ticks(r.partTargetOr())
+		h.kind, h.part = standGap, c.ticks(r.partTarget)
 	}
 	h.stand = h.kind
 	return h
@@ -114,7 +115,7 @@ func (h *hold) cut(length int64) cut {
 			c.runs = append(c.runs, h.units(h.audio, end*int64(h.audio.Timescale)/h.scale))
 		}
 	case standSilence:
-		c.runs = append(c.runs, h.units(&h.lead, end))
+		c.runs = append(c.runs, h.whole(end))
 	}
 	h.at = end
 	return c
@@ -125,6 +126,17 @@ func (h *hold) units(t *media.Track, until int64) cmaf.Run {
 	r := cmaf.Run{Track: t.ID, Time: h.sound}
 	for ; h.sound < until; h.sound += h.unit {
 		r.Samples = append(r.Samples, cmaf.Sample{Duration: uint32(h.unit), Key: true, Data: h.silence})
+	}
+	return r
+}
+
+// whole is the silence up to a decode time, of which the last unit lasts a little
+// longer where whole ones do not fit.
+func (h *hold) whole(until int64) cmaf.Run {
+	r := h.units(&h.lead, until-(until-h.sound)%h.unit)
+	if n := len(r.Samples); n > 0 {
+		r.Samples[n-1].Duration += uint32(until - h.sound)
+		h.sound = until
 	}
 	return r
 }

@@ -50,43 +50,23 @@ func ids(items []item) (all []media.TrackID) {
 	return all
 }
 
-// A ladder looks at all renditions of a stage's stream.
+// A ladder is a stage whose viewers look at all renditions.
 type ladder struct {
 	*stage
-	set   *hlscheck.Set
-	views map[string]*viewer
-	order []string
+	all *views
 }
 
 func onLadder(t *testing.T, c hls.Config, o hls.OpenOptions, f func(*ladder)) {
 	t.Helper()
 	onStage(t, c, o, func(s *stage) {
-		l := &ladder{stage: s, set: hlscheck.NewSet(hlscheck.Options{}), views: map[string]*viewer{}}
+		l := &ladder{stage: s, all: newViews(s.t, hlscheck.Options{})}
 		f(l)
-		for _, name := range l.order {
-			v := l.views[name]
-			t.Log(name)
-			v.done()
-		}
+		l.all.done()
 	})
 }
 
 // look has each rendition's viewer read what is new.
-func (l *ladder) look() {
-	for _, r := range l.stream().Renditions() {
-		v := l.views[r.Name()]
-		if v == nil {
-			v = newViewer(l.t, r.Window(), hlscheck.Options{})
-			var err error
-			if v.check, err = l.set.Rendition("/" + r.Name() + "/index.m3u8"); err != nil {
-				l.t.Fatal(err)
-			}
-			l.views[r.Name()] = v
-			l.order = append(l.order, r.Name())
-		}
-		v.look()
-	}
-}
+func (l *ladder) look() { l.all.look(l.stream()) }
 
 // send writes items in their own time from now on.
 func (l *ladder) send(epoch int64, items []item) {
@@ -101,11 +81,20 @@ func (l *ladder) send(epoch int64, items []item) {
 	}
 }
 
+// broadcast begins a publish of what all tracks send, and sends it.
+func (l *ladder) broadcast(epoch int64, items []item) {
+	l.t.Helper()
+	l.begin(epoch)
+	l.p.Expect(epoch, ids(items))
+	l.send(epoch, items)
+}
+
+// text is a rendition's playlist as it was seen last.
 func (l *ladder) text(name string) string {
 	l.t.Helper()
-	v := l.views[name]
+	v := l.all.views[name]
 	if v == nil || v.last == nil {
-		l.t.Fatalf("no rendition %s lists anything; there are %v", name, l.order)
+		l.t.Fatalf("no rendition %s lists anything; there are %v", name, l.all.names)
 	}
 	return string(v.last.Playlist(false, false).Data)
 }
@@ -121,17 +110,28 @@ func four(t *testing.T) []item {
 	return together(hi.items(t), as(lo.items(t), media.VideoID(1)), voice.items(t), as(second.items(t), media.AudioID(1)))
 }
 
-func TestLadder(t *testing.T) {
+// What players of a ladder with sound in two languages read.
+func TestGoldenLadder(t *testing.T) {
 	onLadder(t, hls.Config{}, run(2), func(l *ladder) {
 		src := four(t)
-		l.begin(1)
-		l.p.Expect(1, ids(src))
-		l.send(1, src)
-		if !slices.Equal(l.order, []string{"v0", "v1", "a0", "a1"}) {
-			t.Errorf("renditions %v", l.order)
+		for i := range src {
+			switch tr := src[i].track; {
+			case tr == nil:
+			case tr.ID == media.AudioID(0):
+				tr.Language, tr.Name = "en", `The "original"`
+			case tr.ID == media.AudioID(1):
+				tr.Language = "pt-BR"
+			}
 		}
-		for _, name := range l.order {
-			t.Logf("%s\n%s", name, l.text(name))
+		l.broadcast(1, src)
+		if !slices.Equal(l.all.names, []string{"v0", "v1", "a0", "a1"}) {
+			t.Errorf("renditions %v", l.all.names)
 		}
+		for _, name := range l.all.names {
+			golden(t, "ladder-"+name+".m3u8", []byte(l.text(name)))
+		}
+		shared := l.stream().Rendition("v1").Window().Current().SharedPlaylist(false, false)
+		golden(t, "ladder-v1-shared.m3u8", shared.Data)
+		golden(t, "ladder-multivariant.m3u8", l.stream().AppendMultivariant(nil, "run/viewer/"))
 	})
 }

@@ -195,6 +195,14 @@ func (c *Checker) checkSame(p, m *playlist.Media, delta bool) {
 		p.MediaSequence, m.MediaSequence, len(p.Segments), len(m.Segments), p.DiscontinuitySequence, m.DiscontinuitySequence)
 }
 
+// whole reports whether parts are all that a segment of that length has.
+func whole(parts []playlist.Part, length time.Duration) bool {
+	for i := range parts {
+		length -= parts[i].Duration
+	}
+	return length == 0
+}
+
 // remember takes m as the last playlist and forgets segments that have left.
 func (c *Checker) remember(m *playlist.Media, delta bool) {
 	c.prev, c.prevDelta = m, delta
@@ -215,6 +223,8 @@ func (c *Checker) remember(m *playlist.Media, delta bool) {
 		parts := r.Parts
 		if len(s.Parts) > 0 {
 			parts = s.Parts
+		} else if s.URI != "" && !whole(parts, s.Duration) {
+			parts = nil // it had more that were never seen
 		}
 		r.Segment, r.complete, r.disc = *s, s.URI != "", disc
 		r.Parts = parts
