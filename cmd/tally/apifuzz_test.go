@@ -21,6 +21,10 @@ import (
 // store stays small and a finding is found again quickly.
 const roundSize = 10_000
 
+// ofMedia are operations that need a broadcast or a recording, of which there is
+// none here. Their own tests have them.
+var ofMedia = []string{"createCue", "getRecording", "deleteRecording"}
+
 // TestAPIFuzz sends a server what docs/openapi.yaml allows and what it does
 // not, and holds every answer against that file (internal/api/specfuzz). What
 // is told of a finding repeats it. For a search of hours:
@@ -49,6 +53,7 @@ func TestAPIFuzz(t *testing.T) {
 			t.Logf("%v: seed %d: %s", time.Since(began).Round(time.Second), seed+round, report.Table())
 		}
 	}
+	unproven = slices.DeleteFunc(unproven, func(id string) bool { return slices.Contains(ofMedia, id) })
 	if total >= 4000 && !t.Failed() && len(unproven) > 0 {
 		t.Errorf("seed %d: never answered 2xx: %q", seed, unproven)
 	}

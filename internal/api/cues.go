@@ -8,14 +8,17 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"tally/internal/api/input"
 	"tally/internal/livestream"
 	"tally/internal/media"
 )
 
-// maxCueSeconds is how long a cue may last.
-const maxCueSeconds = 86_400
+const (
+	maxCueSeconds = 86_400 // how long a cue may last
+	maxCueText    = 512    // characters, which are media.MaxCueData at most
+)
 
 // cueObject is a cue as it was put into the playlist.
 type cueObject struct {
@@ -52,13 +55,18 @@ func createCue(s *server, w http.ResponseWriter, rq *request) error {
 	}, nil)
 }
 
+// notInClass reports whether a class may not hold r.
+func notInClass(r rune) bool {
+	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("._:/-", r))
+}
+
 // cueOf reads {class, duration, data}.
 func cueOf(body input.Object) media.Cue {
 	c := media.Cue{Class: "cue", Now: true}
 	if class, has := body.Text("class"); has {
 		c.Class = class
-		if class == "" || len(class) > media.MaxCueClass || strings.Contains(class, `"`) {
-			body.Fault("class", "must have 1 to %d bytes and no double quote", media.MaxCueClass)
+		if class == "" || len(class) > media.MaxCueClass || strings.ContainsFunc(class, notInClass) {
+			body.Fault("class", "must have 1 to %d characters of A-Z a-z 0-9 . _ : / -", media.MaxCueClass)
 		}
 	}
 	if raw := body.Raw("duration"); raw != nil {
@@ -78,8 +86,10 @@ func cueOf(body input.Object) media.Cue {
 		_ = json.Compact(&b, raw) // it was read as JSON before
 		c.Data = b.String()
 	}
-	if len(c.Data) == 0 || len(c.Data) > media.MaxCueData {
-		body.Fault("data", "must have 1 to %d bytes, spaces in JSON not counted", media.MaxCueData)
+	if len(c.Data) == 0 || utf8.RuneCountInString(c.Data) > maxCueText && raw[0] == '"' {
+		body.Fault("data", "must have 1 to %d characters where it is a text", maxCueText)
+	} else if len(c.Data) > media.MaxCueData {
+		body.Fault("data", "must have at most %d bytes, spaces between values not counted", media.MaxCueData)
 	}
 	for _, name := range body.Names() {
 		if name != "class" && name != "duration" && name != "data" {

@@ -27,7 +27,7 @@ func TestCreateCue(t *testing.T) {
 		`{"data":"goal"}`: {"cue-1-1", "cue", "", 0},
 		`{"class":"score","duration":2.5,"data":{"home":2, "away":[1]}}`: {"cue-1-1", "score", "", 2.5},
 		`{"class":null,"duration":null,"data":0}`:                        {"cue-1-1", "cue", "", 0},
-		`{"data":"` + strings.Repeat("a", 2048) + `"}`:                   {"cue-1-1", "cue", "", 0},
+		`{"data":"` + strings.Repeat("😀", 512) + `"}`:                    {"cue-1-1", "cue", "", 0},
 	} {
 		rec := w.call("POST", path, body)
 		if rec.Code != http.StatusCreated {
@@ -45,15 +45,16 @@ func TestCreateCue(t *testing.T) {
 	for body, says := range map[string]string{
 		`{}`:            "data",
 		`{"data":null}`: "data",
-		`{"data":""}`:   "1 to 2048 bytes",
-		`{"data":"` + strings.Repeat("ü", 1025) + `"}`: "1 to 2048 bytes",
-		`{"data":"x","class":"a\"b"}`:                  "double quote",
-		`{"data":"x","class":"a\nb"}`:                  "control",
-		`{"data":"x","class":""}`:                      "class",
-		`{"data":"x","duration":-1}`:                   "duration",
-		`{"data":"x","duration":86401}`:                "duration",
-		`{"data":"x","duration":"5"}`:                  "duration",
-		`{"data":"x","at":"now"}`:                      "no member",
+		`{"data":""}`:   "1 to 512 characters",
+		`{"data":"` + strings.Repeat("ü", 513) + `"}`:    "1 to 512 characters",
+		`{"data":"x","class":"a\"b"}`:                    "A-Z",
+		`{"data":"x","class":"a\nb"}`:                    "A-Z",
+		`{"data":"x","class":""}`:                        "class",
+		`{"data":"x","duration":-1}`:                     "duration",
+		`{"data":"x","duration":86401}`:                  "duration",
+		`{"data":"x","duration":"5"}`:                    "duration",
+		`{"data":["` + strings.Repeat("a", 2045) + `"]}`: "2048 bytes",
+		`{"data":"x","at":"now"}`:                        "no member",
 	} {
 		if rec := w.call("POST", path, body); rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), says) {
 			t.Errorf("%.60s: %d %s, want 400 with %q", body, rec.Code, rec.Body, says)

@@ -236,7 +236,8 @@ func TestLostAnswersToEqualRequests(t *testing.T) {
 // Every create of the table answers retries, or is here with a reason.
 func TestCreatesThatAnswerRetries(t *testing.T) {
 	without := map[string]string{
-		"/accounts/{account_id}/tally/tokens": "a token's text is not kept",
+		"/accounts/{account_id}/tally/tokens":                                           "a token's text is not kept",
+		"/accounts/{account_id}/realtime/kit/{app_id}/livestreams/{livestream_id}/cues": "a cue is of its moment: told later it is another, and nothing stores it",
 	}
 	commands := []string{"/stop", "/reset-stream-key", "/test", "/replay", "/playback-tokens", "/playback-revocations"} // they create nothing, or nothing that is stored twice
 	for _, row := range api.Table() {
