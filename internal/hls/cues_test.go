@@ -328,14 +328,14 @@ func TestCuesOfSeveralRenditions(t *testing.T) {
 		}
 		l.send(1, rest[:len(rest)/3])
 		var lines []string
-		for _, name := range l.order {
+		for _, name := range l.all.names {
 			m, err := playlist.ParseMedia(l.text(name))
 			if err != nil {
 				t.Fatal(err)
 			}
 			lines = append(lines, fmt.Sprint(m.DateRanges))
 			if len(m.DateRanges) != 2 || lines[0] != fmt.Sprint(m.DateRanges) {
-				t.Errorf("%s lists %+v, %s %s", name, m.DateRanges, l.order[0], lines[0])
+				t.Errorf("%s lists %+v, %s %s", name, m.DateRanges, l.all.names[0], lines[0])
 			}
 		}
 		if text := string(l.stream().AppendMultivariant(nil, "run/viewer/")); strings.Count(text, `INSTREAM-ID="CC2"`) != 1 ||
