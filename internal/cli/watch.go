@@ -15,7 +15,9 @@ type WatchCmd struct {
 	URL      string        `name:"url" required:"" placeholder:"URL" help:"A playback address (.m3u8) or a watch page."`
 	Duration time.Duration `placeholder:"TIME" help:"Watch this long, for example 30s (unset: until the end or Ctrl-C)."`
 	Plain    bool          `help:"Play whole segments, without the low-latency parts."`
-	Check    bool          `help:"Hold every playlist and part against the rules of HLS as well."`
+	Variant  int           `placeholder:"N" help:"Play the variant of that number, from 0, in the order that the multivariant playlist has (unset: the first)."`
+	Audio    string        `placeholder:"NAME" help:"Play the audio of that name or language (unset: the default)."`
+	Check    bool          `help:"Hold every playlist and part of all renditions against the rules of HLS as well."`
 	JSON     bool          `name:"json" help:"Print the figures as JSON at the end, and nothing before."`
 }
 
@@ -37,7 +39,7 @@ func (c *WatchCmd) Run(ctx context.Context, s *Streams) error {
 		ctx, cancel = context.WithTimeout(ctx, c.Duration)
 		defer cancel()
 	}
-	p := player.New(player.Options{URL: playlistURL(c.URL), LowLatency: !c.Plain, Check: c.Check, Discard: !c.Check})
+	p := player.New(player.Options{URL: playlistURL(c.URL), LowLatency: !c.Plain, Check: c.Check, Discard: !c.Check, Variant: c.Variant, Audio: c.Audio})
 	if c.JSON {
 		stats, err := p.Run(ctx)
 		return errors.Join(s.JSON(watchReport(stats)), explainWatch(err))
@@ -117,8 +119,20 @@ func watchReport(v player.Stats) map[string]any {
 		"stalls": v.Stalls, "stall_seconds": v.StallTime.Seconds(), "held_seconds": v.Held.Seconds(),
 		"parts": v.Parts, "segments": v.Segments, "media_bytes": v.MediaBytes, "playlist_bytes": v.PlaylistBytes,
 		"reloads": v.Reloads, "deltas": v.Deltas, "discontinuities": v.Discontinuities,
-		"errors": v.Errors, "last_error": v.LastError, "violations": violations,
+		"errors": v.Errors, "last_error": v.LastError, "violations": violations, "beside": besideReport(v.Beside),
 	}
+}
+
+// besideReport is the JSON of renditions that were followed beside the variant.
+func besideReport(all []player.BesideStats) []map[string]any {
+	reports := make([]map[string]any, 0, len(all))
+	for _, b := range all {
+		reports = append(reports, map[string]any{
+			"url": b.URL, "name": b.Name, "played": b.Audio, "status": b.Status, "stalls": b.Stalls,
+			"parts": b.Parts, "segments": b.Segments, "media_bytes": b.MediaBytes, "gaps": b.Gaps, "errors": b.Errors, "last_error": b.LastError,
+		})
+	}
+	return reports
 }
 
 // explainWatch adds what to do where there is something.

@@ -1,6 +1,7 @@
 package hls_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"tally/internal/hls"
 	"tally/internal/hls/playlist"
+	"tally/internal/livestream"
 	"tally/internal/media"
 )
 
@@ -226,4 +228,57 @@ func TestTrackSetsOverReconnects(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The cap on memory is for all renditions together; what they list shortens
+// alike, and what does not fit ends the publication.
+func TestLadderFitsInMemory(t *testing.T) {
+	const limit = 3 << 20
+	onLadder(t, hls.Config{RingBytes: limit}, run(2), func(l *ladder) {
+		// 2.4 Mbit/s: six seconds, and what goes on, fit; twelve do not.
+		h := with(hi, func(s *synth) { s.bytes, s.length = 6000, 30*time.Second })
+		m := with(lo, func(s *synth) { s.bytes, s.length = 3000, 30*time.Second })
+		src := together(h.items(t), v1(m.items(t)), with(voice, func(s *synth) { s.length = 30 * time.Second }).items(t))
+		l.begin(1)
+		l.p.Expect(1, ids(src))
+		start, most := time.Now(), 0
+		for _, it := range src {
+			time.Sleep(it.at - time.Since(start))
+			if err := write(l.p, 1, it); err != nil {
+				t.Fatal(err)
+			}
+			l.look()
+			held := 0
+			for _, r := range l.stream().Renditions() {
+				held += r.Window().Current().Bytes()
+			}
+			most = max(most, held)
+		}
+		if most > limit*11/10 { // others publish their shorter lists a little later
+			t.Errorf("%d bytes are held, the cap is %d", most, limit)
+		}
+		for _, name := range l.all.names {
+			got, lead := l.all.views[name].media.Length(), l.all.views["v0"].media.Length()
+			if got < 6*time.Second || lead > 11*time.Second || (got-lead).Abs() > 3*time.Second {
+				t.Errorf("%s lists %v, v0 %v", name, got, lead)
+			}
+		}
+	})
+	onLadder(t, hls.Config{RingBytes: limit}, run(2), func(l *ladder) {
+		h := with(hi, func(s *synth) { s.bytes = 12000 })
+		src := together(h.items(t), v1(h.items(t)), as(h.items(t), media.VideoID(2)))
+		l.begin(1)
+		l.p.Expect(1, ids(src))
+		for _, it := range src {
+			if err := write(l.p, 1, it); err != nil {
+				var e *hls.Error
+				if !errors.As(err, &e) || e.Reason().Code != livestream.BitrateTooHigh {
+					t.Errorf("%v, want %s", err, livestream.BitrateTooHigh)
+				}
+				return
+			}
+			l.look()
+		}
+		t.Error("9.6 Mbit/s fit into 3 MB")
+	})
 }

@@ -2,6 +2,7 @@ package playback_test
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"tally/internal/hls"
+	"tally/internal/hls/hlscheck/origin"
+	hlsplayer "tally/internal/hls/player"
 	"tally/internal/hls/playlist"
 	"tally/internal/livestream"
 	"tally/internal/media"
@@ -290,4 +293,57 @@ func TestLadderCountsSharedOnce(t *testing.T) {
 			t.Errorf("counted %+v", ws)
 		}
 	}, options{delivery: "shared"})
+}
+
+// The headless player plays a variant with the audio it is told to, follows all
+// else with the strict checker, and says which names there are not.
+func TestLadderInThePlayer(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		o      hlsplayer.Options
+		plays  string // what is played beside the variant
+		beside int
+		err    error
+	}{
+		{"checked, low latency", hlsplayer.Options{LowLatency: true, Check: true}, "a0", 3, nil},
+		{"checked, plain", hlsplayer.Options{Check: true}, "a0", 3, nil},
+		{"another variant and audio", hlsplayer.Options{LowLatency: true, Variant: 1, Audio: "Audio 2"}, "a1", 1, nil},
+		{"a variant that there is not", hlsplayer.Options{Variant: 2}, "", 0, hlsplayer.ErrPlaylist},
+		{"audio that there is not", hlsplayer.Options{Audio: "x"}, "", 0, hlsplayer.ErrPlaylist},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.ladder(4 * time.Second)
+				c.o.URL = "http://tally.test/hls/" + id + "/index.m3u8"
+				c.o.Client = &http.Client{Transport: origin.Transport{Handler: w.handler}}
+				type result struct {
+					stats hlsplayer.Stats
+					err   error
+				}
+				done := make(chan result, 1)
+				go func() {
+					stats, err := hlsplayer.New(c.o).Run(t.Context())
+					done <- result{stats, err}
+				}()
+				w.play(20 * time.Second)
+				w.packager.End(false)
+				r := <-done
+				if !errors.Is(r.err, c.err) || c.err == nil && r.err != nil {
+					t.Fatalf("%v, want %v", r.err, c.err)
+				}
+				if c.err != nil {
+					return
+				}
+				if r.stats.Stalls > 0 || r.stats.Errors > 0 || r.stats.Jumps > 0 || r.stats.Status != hlsplayer.Ended || len(r.stats.Beside) != c.beside {
+					t.Errorf("%+v", r.stats)
+				}
+				for _, b := range r.stats.Beside {
+					name := strings.Split(b.URL, "/")[7]
+					if b.Audio != (name == c.plays) || b.MediaBytes == 0 || b.Stalls > 0 || b.Errors > 0 || b.Status != hlsplayer.Ended {
+						t.Errorf("%s: %+v", name, b)
+					}
+				}
+			})
+		})
+	}
 }

@@ -14,9 +14,8 @@ import (
 // retryPause is between attempts when the server said nothing of its own.
 const retryPause = 500 * time.Millisecond
 
-// open fetches the URL and, behind a multivariant playlist, its first variant:
-// the server lists the one to begin with first (section 6.3.1 leaves the choice
-// to the client). A stream that is only starting is waited for.
+// open fetches the URL and, behind a multivariant playlist, the variant that is
+// to be played. A stream that is only starting is waited for.
 func (p *Player) open(ctx context.Context) error {
 	at := p.o.URL
 	for range 2 {
@@ -30,20 +29,24 @@ func (p *Player) open(ctx context.Context) error {
 			return err
 		}
 		if !playlist.IsMultivariant(text) {
+			if p.set != nil {
+				if p.check, err = p.set.Rendition(base.full); err != nil {
+					return fmt.Errorf("%w: %w", ErrPlaylist, err)
+				}
+			}
 			return p.openMedia(text)
 		}
 		m, err := playlist.ParseMultivariant(text)
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrPlaylist, at, err)
 		}
-		if p.check != nil {
-			p.check.Multivariant(time.Now(), text)
+		if p.set != nil {
+			if err := p.set.Multivariant(time.Now(), base.full, text); err != nil {
+				return fmt.Errorf("%w: %w", ErrPlaylist, err)
+			}
 		}
-		if len(m.Variants) == 0 {
-			return fmt.Errorf("%w: %s lists no variant", ErrPlaylist, at)
-		}
-		if at, err = base.resolve(m.Variants[0].URI); err != nil {
-			return fmt.Errorf("%w: %w", ErrPlaylist, err)
+		if at, err = p.choose(m); err != nil {
+			return err
 		}
 	}
 	return fmt.Errorf("%w: a multivariant playlist points at another", ErrPlaylist)
@@ -53,6 +56,7 @@ func (p *Player) open(ctx context.Context) error {
 func (p *Player) openText(ctx context.Context, url string) (string, error) {
 	deadline := p.stats.Started.Add(p.o.StartTimeout)
 	for {
+		p.asked = time.Now()
 		a, err := p.fetch.get(ctx, url, p.o.StartTimeout, reading{limit: maxPlaylistBytes})
 		pause := retryPause
 		switch {
@@ -107,12 +111,12 @@ func (p *Player) read(now time.Time, d playlist.Directives, text string) (*playl
 	}
 	if err := m.Parse(text); err != nil {
 		if p.check != nil {
-			p.check.Playlist(hlscheck.Observation{At: now, Directives: d, Text: text})
+			p.check.Playlist(hlscheck.Observation{At: now, Asked: p.asked, Directives: d, Text: text})
 		}
 		return nil, fmt.Errorf("%w: %s: %w", ErrPlaylist, p.base.full, err)
 	}
 	if p.check != nil {
-		p.check.Playlist(hlscheck.Observation{At: now, Directives: d, Text: text})
+		p.check.Playlist(hlscheck.Observation{At: now, Asked: p.asked, Directives: d, Text: text})
 	}
 	if m.SkippedSegments == 0 || p.o.Lean {
 		return m, nil // Lean plays at the edge, which a delta update lists
@@ -138,6 +142,7 @@ func (p *Player) reload(ctx context.Context) error {
 		}
 		d := p.directives(full)
 		p.reloadAt = time.Now()
+		p.asked = p.reloadAt
 		a, err := p.fetch.get(ctx, p.base.withQuery(d.AppendQuery(nil)), 3*p.target(), reading{buf: p.text[:0], limit: maxPlaylistBytes})
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

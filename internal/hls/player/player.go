@@ -48,6 +48,13 @@ var (
 type Options struct {
 	URL string // a multivariant or media playlist
 
+	// Variant is which variant of a multivariant playlist is played, from 0: the
+	// server lists the one to begin with first.
+	Variant int
+	// Audio names the audio rendition that is played with it, by NAME or LANGUAGE;
+	// "": the default one.
+	Audio string
+
 	// Client makes the requests; nil: a client of the player's own, closed with
 	// it. A Client.Timeout must be longer than three target durations.
 	Client *http.Client
@@ -74,8 +81,9 @@ type Options struct {
 	// HTTP, HTTP/2 over TLS.
 	Lean bool
 
-	// Check runs the strict checker over everything seen and fetches each whole
-	// segment beside its parts. See Stats.Violations.
+	// Check runs the strict checker over everything seen, fetches each whole
+	// segment beside its parts, and follows every rendition that a multivariant
+	// playlist lists. See Stats.Violations.
 	Check bool
 	// Rules are the checker's options.
 	Rules hlscheck.Options
@@ -124,11 +132,13 @@ const (
 type Player struct {
 	o     Options
 	fetch fetcher
-	check *hlscheck.Checker
+	set   *hlscheck.Set     // with Options.Check
+	check *hlscheck.Checker // of the media playlist; nil: it is not checked, or not known yet
 
-	mu    sync.Mutex
-	stats Stats   // mu
-	out   playout // mu
+	mu     sync.Mutex
+	stats  Stats   // mu
+	out    playout // mu
+	others beside  // mu guards players
 
 	// What follows is owned by Run's goroutine.
 	base     location
@@ -146,6 +156,7 @@ type Player struct {
 	fullAt   time.Time // when cur was last known to be complete
 	changed  time.Time // when the playlist last grew
 	reloadAt time.Time
+	asked    time.Time // when the newest playlist was
 }
 
 // position is the next part to fetch. Part 0 of a segment is also the whole
@@ -175,7 +186,7 @@ func New(o Options) *Player {
 	p := &Player{o: o}
 	p.stats.LastMSN, p.stats.LastPart = -1, -1
 	if o.Check {
-		p.check = hlscheck.New(o.Rules)
+		p.set = hlscheck.NewSet(o.Rules)
 	}
 	return p
 }
@@ -191,16 +202,20 @@ func (p *Player) Run(ctx context.Context) (Stats, error) {
 
 	p.fetch = newFetcher(p.o)
 	defer p.fetch.close()
-	ctx, stop := context.WithCancel(ctx)
-	defer p.hints.Wait()
-	defer stop()
-
-	err := p.play(ctx)
+	asked := ctx
+	ctx, stop := context.WithCancelCause(ctx)
+	err := p.play(ctx, stop)
 	if ctx.Err() != nil {
+		err = context.Cause(ctx) // of a rendition beside
+	}
+	if asked.Err() != nil {
 		err = nil // asked to stop
 	}
-	if err == nil && p.check != nil && len(p.check.Violations()) > 0 {
-		err = fmt.Errorf("%w: %s", ErrViolations, p.check.Violations()[0])
+	stop(nil)
+	p.hints.Wait()
+	p.others.wg.Wait()
+	if found := p.violations(); err == nil && len(found) > 0 {
+		err = fmt.Errorf("%w: %s", ErrViolations, found[0])
 	}
 	p.mu.Lock()
 	p.stats.finish(&p.out, time.Now(), err)
@@ -215,14 +230,23 @@ func (p *Player) Stats() Stats {
 	defer p.mu.Unlock()
 	s := p.stats
 	s.read(&p.out, time.Now())
-	if p.check != nil {
-		s.Violations = p.check.Violations()
-	}
+	s.Violations = p.violations()
+	s.addBeside(&p.others, time.Now())
 	return s
 }
 
-func (p *Player) play(ctx context.Context) error {
+func (p *Player) violations() []hlscheck.Violation {
+	if p.set == nil {
+		return nil
+	}
+	return p.set.Violations()
+}
+
+func (p *Player) play(ctx context.Context, broken func(error)) error {
 	if err := p.open(ctx); err != nil {
+		return err
+	}
+	if err := p.follow(ctx, broken); err != nil {
 		return err
 	}
 	p.seek()

@@ -61,6 +61,10 @@ type Stats struct {
 	LastError              string
 
 	Violations []hlscheck.Violation // with Options.Check
+
+	// Beside are the renditions that were followed beside the variant. Of one that
+	// is played with it MediaBytes and stalls are in those above.
+	Beside []BesideStats
 }
 
 // playout models the buffer: media played in real time from the moment the

@@ -1,0 +1,9 @@
+package hls
+
+// Bytes is what a snapshot holds of media.
+func (s *Snapshot) Bytes() (n int) {
+	for _, p := range s.parts {
+		n += p.Size()
+	}
+	return n
+}
