@@ -166,7 +166,11 @@ func (r *Rendition) take(f *media.Frame, arrived time.Duration) (paused bool, er
 		if err = c.catchUp(); err != nil {
 			return false, err
 		}
-		if hole := x - c.pos(); hole > c.partTicks()/2 && r.mayFill() || c.passed(x) {
+		hole := x - c.pos()
+		if hole > c.ticks(maxPause) && !r.mayFill() {
+			return true, nil
+		}
+		if hole > c.partTicks()/2 || c.passed(x) {
 			if err = r.rest(); err != nil {
 				return false, err
 			}
@@ -182,7 +186,8 @@ func (r *Rendition) take(f *media.Frame, arrived time.Duration) (paused bool, er
 }
 
 // mayFill reports whether a hole in the rendition's media is its own: others have
-// media there, or it waits. A pause of all tracks is left to the lead.
+// media there. After a long pause of all tracks the lead's next frame begins a new
+// domain.
 func (r *Rendition) mayFill() bool {
 	if r != r.stream.lead {
 		return true
