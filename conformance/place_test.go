@@ -17,6 +17,7 @@ import (
 	"tally/internal/api"
 	"tally/internal/auth"
 	"tally/internal/livestream"
+	"tally/internal/media"
 	"tally/internal/store/sqlite"
 	"tally/internal/webhook"
 )
@@ -151,6 +152,11 @@ func (c commands) ResetKey(ctx context.Context, id string) (livestream.Record, e
 
 func (c commands) Configure(ctx context.Context, id string, change livestream.Change) (livestream.Record, error) {
 	return c.do(ctx, id, livestream.Event{Kind: livestream.Configure, Change: change}, nil)
+}
+
+// Cue is told that no media is listed: there is none here.
+func (c commands) Cue(context.Context, string, media.Cue) (media.Mark, error) {
+	return media.Mark{}, livestream.ErrNotActive
 }
 
 func (c commands) Delete(ctx context.Context, id string) (livestream.Record, error) {

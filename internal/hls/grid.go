@@ -61,6 +61,18 @@ func (g *grid) forget(msn int64) {
 	}
 }
 
+// forgetGrid lets go of boundaries that every rendition is past. The caller holds mu.
+func (s *Stream) forgetGrid() {
+	if !s.several || s.grid == nil {
+		return
+	}
+	past := s.all[0].seat.msn
+	for _, r := range s.all[1:] {
+		past = min(past, r.seat.msn)
+	}
+	s.grid.forget(past)
+}
+
 // A seat is a rendition's place at the grid.
 type seat struct {
 	grid  *grid

@@ -112,7 +112,6 @@ type riot struct {
 	epoch  int64
 	tracks []media.Track
 	dts    map[media.TrackID]int64
-	last   map[media.TrackID]int // frames since a keyframe
 }
 
 func (m *riot) step() {

@@ -208,6 +208,7 @@ func (r *Rendition) emit(c cut) error {
 	r.still.see(&c, p)
 	if c.endsSegment {
 		r.complete()
+		s.forgetGrid()
 	}
 	s.fresh = true
 	s.watchOver()

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"os/exec"
 	"strconv"
@@ -136,6 +135,6 @@ func probe(t *testing.T, s *servertest.Broadcast, session string) {
 		if want := duration * 30; math.Abs(pictures-want) > 45 {
 			t.Errorf("ffprobe reads %s pictures of %.1f s", st.Packets, duration)
 		}
-		t.Log(fmt.Sprintf("%s pictures, %.1f s, %.1f MB", st.Packets, duration, kept.Bytes/1e6))
+		t.Logf("%s pictures, %.1f s, %.1f MB", st.Packets, duration, kept.Bytes/1e6)
 	}
 }
