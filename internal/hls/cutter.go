@@ -182,7 +182,7 @@ func (c *cutter) segEnd() int64 {
 	if b, ok := c.boundary(); ok {
 		return b
 	}
-	return c.segStart + c.segLimit + min(c.pace.frame()/2, c.scale/20)
+	return max(c.gridStart()+c.segLimit+min(c.pace.frame()/2, c.scale/20), min(c.pos(), c.segStart+c.segLimit))
 }
 
 // leadFrame takes a frame of the lead track. It returns paused, having taken
@@ -463,7 +463,10 @@ func (c *cutter) closePart(end, mediaEnd int64, endsSegment bool) error {
 		}
 		runs = c.addRun(runs, c.audio)
 	}
-	endsSegment = endsSegment || c.single || c.opening > 0 && end-c.segStart >= c.opening || c.segmentFull(end)
+	if _, decided := c.boundary(); !decided {
+		endsSegment = endsSegment || c.single || c.opening > 0 && end-c.segStart >= c.opening
+	}
+	endsSegment = endsSegment || c.segmentFull(end)
 	err := c.emit(cut{
 		runs:        runs,
 		at:          playlist.At(c.start, uint32(c.scale)),

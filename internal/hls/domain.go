@@ -259,7 +259,10 @@ func (s *Stream) replay(f *media.Frame) error {
 func (s *Stream) startDomain(first *queued) error {
 	s.release(first.at)
 	s.tracks = s.intake.list()
-	s.arrange(s.tracks)
+	if err := s.arrange(s.tracks); err != nil {
+		s.giveUp()
+		return err
+	}
 	s.domainFrom, s.arrived = first.at, time.Since(s.registry.began)
 	lead := s.intake.track(first.frame.Track)
 	if len(s.all) == 1 {
@@ -267,9 +270,11 @@ func (s *Stream) startDomain(first *queued) error {
 			return err
 		}
 	} else if err := s.startAll(&first.frame, lead.Timescale); err != nil {
+		s.giveUp()
 		return err
 	}
 	s.running = true
+	s.show()
 	s.placeWaiting()
 	return nil
 }
@@ -278,10 +283,22 @@ func (s *Stream) startDomain(first *queued) error {
 // its lead's first frame: others may begin a little earlier.
 const headroom = 2 * keyWait
 
+// giveUp undoes what was done of a domain that could not be begun.
+func (s *Stream) giveUp() {
+	s.all = slices.DeleteFunc(s.all, func(r *Rendition) bool { return r != s.main && len(r.tracks) == 0 })
+	for _, r := range s.all {
+		r.cut, r.held = nil, nil
+	}
+}
+
+// maxRenditions bounds those of a run, over all its reconnects: each playlist
+// tells of all others.
+const maxRenditions = 2 * maxTracks
+
 // arrange makes the renditions that the tracks need. One video and at most one
 // audio track are muxed; more have a rendition each, and so it stays for the run:
 // what players know of goes on (docs/decisions/0009).
-func (s *Stream) arrange(tracks []media.Track) {
+func (s *Stream) arrange(tracks []media.Track) error {
 	videos := 0
 	for i := range tracks {
 		if tracks[i].Codec.Video() {
@@ -289,8 +306,7 @@ func (s *Stream) arrange(tracks []media.Track) {
 		}
 	}
 	if !s.several && videos <= 1 && len(tracks)-videos <= 1 {
-		s.show()
-		return
+		return nil
 	}
 	if m := s.main; s.lineup.Load() == nil && !(m.resumed && m.of(tracks) != nil) && m.id != tracks[0].ID {
 		m.isNamed(tracks[0].ID) // nobody has seen it yet
@@ -300,13 +316,18 @@ func (s *Stream) arrange(tracks []media.Track) {
 	s.several = true
 	for i := range tracks {
 		id := tracks[i].ID
-		if !slices.ContainsFunc(s.all, func(r *Rendition) bool { return r.id == id }) {
-			s.all = append(s.all, s.another(id))
+		if slices.ContainsFunc(s.all, func(r *Rendition) bool { return r.id == id }) {
+			continue
 		}
+		if len(s.all) == maxRenditions {
+			return &Error{livestream.Reason{Code: livestream.BadMedia,
+				Detail: fmt.Sprintf("more than %d different tracks were sent in one broadcast; number them alike each time, or begin a new one", maxRenditions)}}
+		}
+		s.all = append(s.all, s.another(id))
 	}
 	slices.SortFunc(s.all, func(a, b *Rendition) int { return order(a.id)*min(1, int(a.id)) - order(b.id)*min(1, int(b.id)) })
 	s.pasts = nil
-	s.show()
+	return nil
 }
 
 // startAll is startDomain for several renditions.
@@ -320,6 +341,7 @@ func (s *Stream) startAll(first *media.Frame, timescale uint32) error {
 		r.queue, r.queueBytes, r.lateSince = r.queue[:0], 0, 0
 		r.seat = seat{grid: s.grid, msn: s.grid.first, aligned: true, apart: r.seat.apart}
 		r.arrived = s.arrived
+		r.cut, r.held = nil, nil
 		tracks := r.of(s.tracks)
 		if tracks == nil { // its track is gone
 			r.keepStill()

@@ -236,7 +236,7 @@ func (r *Rendition) first(f *media.Frame) bool {
 		if late <= near {
 			r.seat.shift, r.seat.aligned = late, true
 		}
-		if late <= near || !r.mayFill() {
+		if late <= near || r.alone() {
 			c.start, c.segStart = x, x
 		}
 		return true
@@ -244,8 +244,18 @@ func (r *Rendition) first(f *media.Frame) bool {
 	if late+l.length(f)/2 < 0 {
 		return false
 	}
-	if late <= c.partTicks()/2 || !r.mayFill() {
+	if late <= c.partTicks()/2 || r.alone() {
 		c.start, c.segStart = max(x, 0), max(x, 0)
+	}
+	return true
+}
+
+// alone reports whether no other rendition has had a frame in this domain.
+func (r *Rendition) alone() bool {
+	for _, o := range r.stream.all {
+		if o != r && o.cut != nil && (o.cut.lead.begun || len(o.queue) > 0) {
+			return false
+		}
 	}
 	return true
 }
@@ -343,7 +353,11 @@ func (r *Rendition) fillPart(end int64, ends bool) bool {
 		r.add(h.cut(length), at)
 	}
 	_, decided := r.stream.grid.end(r.seat.msn)
-	if long := h.at - h.segStart; !ends && !decided && !r.stream.grid.frozen && long+h.part > h.scale*int64(r.ring.target/time.Second) {
+	began := h.segStart
+	if at, ok := r.stream.grid.end(r.seat.msn - 1); ok {
+		began = min(began, clockTicks(at, h.scale)+r.seat.shift)
+	}
+	if long := h.at - began; !ends && !decided && !r.stream.grid.frozen && long+h.part > h.scale*int64(r.ring.target/time.Second) {
 		r.stream.grid.decide(r.seat.msn, clockTime(h.at-r.seat.shift, h.scale))
 		ends = true
 	}
@@ -387,10 +401,13 @@ func (r *Rendition) back(x time.Duration, f *media.Frame, arrived time.Duration)
 	r.fillTo(x, !(h.stand == standGap && r.ring.open() != nil))
 	if open := r.ring.open(); open != nil && open.gap {
 		at, ok := r.stream.grid.end(r.seat.msn)
+		at += clockTime(r.seat.shift, c.scale)
 		if near := clockTime(c.pace.frame(), c.scale); !ok || x+near < at {
 			return false // the segment is a gap as a whole
 		}
-		r.fillTo(at, true)
+		if r.fillTo(at, true); r.ring.open() != nil {
+			return false
+		}
 	}
 	r.held = nil
 	r.publish(false)

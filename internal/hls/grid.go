@@ -128,6 +128,17 @@ func (c *cutter) boundary() (int64, bool) {
 	return from + max(0, (b+c.scale/1000-from)/frame*frame), true
 }
 
+// gridStart is where the open segment began, in this rendition or by the grid: one
+// that ran ahead of the lead began its own later.
+func (c *cutter) gridStart() int64 {
+	if c.seat != nil {
+		if at, ok := c.seat.grid.end(c.seat.msn - 1); ok {
+			return min(c.segStart, clockTicks(at, c.scale)+c.seat.shift)
+		}
+	}
+	return c.segStart
+}
+
 // gridKey takes a keyframe at that time where the grid decides: one near the
 // boundary begins the next segment, another begins a part where the open one is
 // long enough.

@@ -282,3 +282,55 @@ func TestLadderFitsInMemory(t *testing.T) {
 		t.Error("9.6 Mbit/s fit into 3 MB")
 	})
 }
+
+// A run's renditions are bounded, and a configuration that cannot be packaged ends
+// a publish but not the run.
+func TestTracksThatCannotBePackaged(t *testing.T) {
+	onLadder(t, hls.Config{}, run(2), func(l *ladder) {
+		short := with(voice, func(s *synth) { s.length = 2 * time.Second }).items(t)
+		var err error
+		for epoch := int64(1); err == nil; epoch++ {
+			if epoch > 40 {
+				t.Fatal("40 sets of tracks are taken")
+			}
+			src := together(short, as(short, media.AudioID(uint8(epoch))), as(short, media.AudioID(uint8(epoch+100))))
+			l.begin(epoch)
+			l.p.Expect(epoch, ids(src))
+			start := time.Now()
+			for i := 0; i < len(src) && err == nil; i++ {
+				time.Sleep(src[i].at - time.Since(start))
+				err = write(l.p, epoch, src[i])
+				l.look()
+			}
+		}
+		var e *hls.Error
+		if !errors.As(err, &e) || e.Reason().Code != livestream.BadMedia || len(l.all.names) > 32 {
+			t.Errorf("%v after %d renditions", err, len(l.all.names))
+		}
+		l.broadcast(100, together(short, as(short, media.AudioID(1))))
+	})
+	onLadder(t, hls.Config{}, run(2), func(l *ladder) {
+		good := together(hi.items(t), v1(lo.items(t)), voice.items(t))
+		bad := slices.Clone(good)
+		for i := range bad {
+			if tr := bad[i].track; tr != nil && tr.ID == media.VideoID(1) {
+				wrong := *tr
+				wrong.Config = nil
+				bad[i].track = &wrong
+			}
+		}
+		l.begin(1)
+		l.p.Expect(1, ids(bad))
+		var err error
+		for i := 0; i < len(bad) && err == nil; i++ {
+			err = write(l.p, 1, bad[i])
+		}
+		if err == nil {
+			t.Error("a track without configuration is packaged")
+		}
+		l.broadcast(2, together(hi.items(t), voice.items(t), a1(second.items(t))))
+		if want := []string{"v0", "a0", "a1"}; !slices.Equal(l.all.names, want) {
+			t.Errorf("renditions %v, want %v", l.all.names, want)
+		}
+	})
+}
