@@ -142,7 +142,7 @@ func TestReadersDoNotAllocate(t *testing.T) {
 	snap := w.Current()
 	ctx := context.Background()
 	for name, f := range map[string]func(){
-		"stream":  func() { r.Run("play", "run") },
+		"stream":  func() { r.Run("play", "run").Rendition("") },
 		"part":    func() { w.Current().Part(1, snap.NextPart-1) },
 		"segment": func() { w.Current().Segment(1, snap.LastMSN) },
 		"init":    func() { w.Current().Init(1, 0) },
@@ -154,5 +154,62 @@ func TestReadersDoNotAllocate(t *testing.T) {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}
+	}
+}
+
+// One second of a ladder of two pictures, 2 Mbit/s each, and sound: what each has
+// beyond a muxed one is a playlist of its own.
+func BenchmarkPackageLadderSecond(b *testing.B) {
+	r := hls.NewRegistry(hls.Config{})
+	p := r.Open(run(2))
+	p.Begin(1)
+	p.Mark(farAhead, farAhead)
+	ids := []media.TrackID{media.VideoID(0), media.VideoID(1), media.AudioID(0)}
+	p.Expect(1, ids)
+	for i, tr := range (synth{fps: 30, gop: 60, rate: 48000, announces: 1}).tracks(b) {
+		tr.ID = ids[2*i]
+		if err := p.WriteTrack(1, tr); err != nil {
+			b.Fatal(err)
+		}
+		if tr.ID = ids[1]; i == 0 {
+			if err := p.WriteTrack(1, tr); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	s := synth{bytes: 8000}
+	key, other, sound := s.picture(true), s.picture(false), make([]byte, 340)
+	var pics, sounds int64
+	write := func(f media.Frame) {
+		f.PTS = f.DTS
+		if err := p.WriteFrame(1, f); err != nil {
+			b.Fatal(err)
+		}
+	}
+	second := func() {
+		for range 30 {
+			payload := other
+			if pics%60 == 0 {
+				payload = key
+			}
+			for _, id := range ids[:2] {
+				write(media.Frame{Track: id, DTS: pics * 3000, Key: pics%60 == 0, Payload: payload})
+			}
+			pics++
+			for ; sounds*1024*30 < pics*48000; sounds++ {
+				write(media.Frame{Track: ids[2], DTS: sounds * 1024, Key: true, Payload: sound})
+			}
+		}
+	}
+	for range 20 {
+		second()
+	}
+	b.ReportAllocs()
+	b.SetBytes(2*30*8000 + 47*340)
+	for b.Loop() {
+		second()
+	}
+	if n := r.Stream("play").Rendition("v1").Window().Current().LastMSN; n < 10 {
+		b.Fatalf("v1 ends at MSN %d", n)
 	}
 }
