@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -63,12 +64,14 @@ func onDisk(t *testing.T, dir string, o hls.OpenOptions, f func(*stage, *shelf))
 }
 
 // past reads a segment that has left memory.
-func (s *stage) past(epoch, msn int64) []byte {
-	p := s.stream().Window().Current().Past(epoch, msn)
+func (s *stage) past(epoch, msn int64) []byte { return s.pastOf(s.stream().Main(), epoch, msn) }
+
+func (s *stage) pastOf(r *hls.Rendition, epoch, msn int64) []byte {
+	p := r.Window().Current().Past(epoch, msn)
 	if p == nil {
 		return nil
 	}
-	o, err := s.stream().Main().Open(p)
+	o, err := r.Open(p)
 	if err != nil {
 		s.t.Errorf("segment %d is listed and cannot be opened: %v", msn, err)
 		return nil
@@ -459,6 +462,85 @@ func TestDVRWindowOverSessions(t *testing.T) {
 		}
 		if _, err := shelf.lib.Recording("second"); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A ladder's window on disk, over a kill of the server: each rendition goes on where
+// it was, all on one grid, and keeps every rule.
+func TestDVRWindowOfALadder(t *testing.T) {
+	dir := t.TempDir()
+	src := func(l time.Duration) []item {
+		long := func(s *synth) { s.length = l }
+		return together(with(hi, long).items(t), v1(with(lo, long).items(t)), with(voice, long).items(t))
+	}
+	before := map[string]*playlist.Media{}
+	files := map[string]map[string][]byte{}
+	live := func(s *stage, o hlscheck.Options, epoch int64, items []item) *views {
+		all := newViews(t, o)
+		all.begin = func(v *viewer, r *hls.Rendition) {
+			v.past = func(epoch, msn int64) []byte { return s.pastOf(r, epoch, msn) }
+			if f := files[r.Name()]; f != nil {
+				v.files = f
+			}
+		}
+		s.begin(epoch)
+		s.p.Expect(epoch, ids(items))
+		start := time.Now()
+		for _, it := range items {
+			time.Sleep(it.at - time.Since(start))
+			if err := write(s.p, epoch, it); err != nil {
+				t.Fatal(err)
+			}
+			all.look(s.stream())
+		}
+		synctest.Wait()
+		all.look(s.stream())
+		all.done()
+		return all
+	}
+	var mark, disc int64
+	onDisk(t, dir, dvrRun(time.Hour), func(s *stage, _ *shelf) {
+		all := live(s, hlscheck.Options{}, 1, src(40*time.Second))
+		for name, v := range all.views {
+			before[name], files[name] = v.media, v.files
+		}
+		mark, disc = s.p.Progress().MSN+15, s.p.Progress().Discontinuity+16
+	})
+	o := dvrRun(time.Hour)
+	o.Run.MSNMark, o.Run.DiscontinuityMark, o.Run.PartTarget = mark, disc, 335*time.Millisecond
+	onDisk(t, dir, o, func(s *stage, _ *shelf) {
+		time.Sleep(time.Minute)
+		all := live(s, hlscheck.Options{Ignore: []string{"parts-kept"}}, 2, src(20*time.Second))
+		if want := []string{"v0", "v1", "a0"}; !slices.Equal(all.names, want) {
+			t.Fatalf("renditions %v, want %v", all.names, want)
+		}
+		for name, v := range all.views {
+			m, was := v.media, before[name]
+			if m.MediaSequence != was.MediaSequence || m.DiscontinuitySequence != was.DiscontinuitySequence {
+				t.Errorf("%s begins at %d with %d discontinuities, before at %d with %d", name, m.MediaSequence, m.DiscontinuitySequence,
+					was.MediaSequence, was.DiscontinuitySequence)
+			}
+			for i := range was.Segments[:len(was.Segments)-1] {
+				if a, b := &m.Segments[i], &was.Segments[i]; a.URI != b.URI || a.Duration != b.Duration || a.Map != b.Map {
+					t.Errorf("%s: segment %d is %+v, was %+v", name, i, a, b)
+				}
+			}
+		}
+	})
+	// Muxed from then on, if the encoder has only that, it stays a ladder.
+	o.Run.MSNMark, o.Run.DiscontinuityMark = mark+60, disc+60
+	onDisk(t, dir, o, func(s *stage, _ *shelf) {
+		time.Sleep(2 * time.Minute)
+		short := func(s *synth) { s.length = 5 * time.Second }
+		all := live(s, hlscheck.Options{Ignore: []string{"parts-kept"}}, 3, together(with(hi, short).items(t), with(voice, short).items(t)))
+		if want := []string{"v0", "a0"}; !slices.Equal(all.names, want) {
+			t.Fatalf("renditions %v, want %v", all.names, want)
+		}
+		for _, name := range all.names {
+			if m := all.views[name].media; m.MediaSequence != before[name].MediaSequence {
+				t.Errorf("%s begins at %d, before at %d", name, m.MediaSequence, before[name].MediaSequence)
+			}
 		}
 	})
 }

@@ -22,6 +22,7 @@ type views struct {
 	t     fataler
 	set   *hlscheck.Set
 	o     hlscheck.Options
+	begin func(*viewer, *hls.Rendition) // of each rendition; nil: nothing is to be done
 	views map[string]*viewer
 	names []string
 }
@@ -40,6 +41,9 @@ func (l *views) look(s *hls.Stream) {
 				if v.check, err = l.set.Rendition("/" + r.Name() + "/index.m3u8"); err != nil {
 					l.t.Fatalf("%v", err)
 				}
+			}
+			if l.begin != nil {
+				l.begin(v, r)
 			}
 			l.views[r.Name()] = v
 			l.names = append(l.names, r.Name())
