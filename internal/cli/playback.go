@@ -223,14 +223,15 @@ type PlaybackRevokeCmd struct {
 	Sure
 	ID       string `arg:"" help:"The livestream's id."`
 	Viewer   string `xor:"whom" required:"" placeholder:"NAME" help:"Whoever was let in under that name, and its tokens."`
-	ViewerID string `name:"viewer-id" xor:"whom" required:"" placeholder:"ID" help:"One player, as audits show it; its token may be used again."`
+	ViewerID string `name:"viewer-id" xor:"whom" required:"" placeholder:"ID" help:"One player, as audits show it, its token, and who else came with this token."`
 	All      bool   `xor:"whom" required:"" help:"Everybody, and every token that was signed up to now."`
 }
 
 // Help implements kong.HelpProvider.
 func (PlaybackRevokeCmd) Help() string {
 	return `Takes back what was allowed up to now: players stop within a second. Tokens that are
-signed later let in again.
+signed later let in again. --viewer-id takes back one token: who has another comes back
+with that, so where your site signs a new one for each page, take back the name.
 
 Examples:
 

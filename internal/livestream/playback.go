@@ -83,7 +83,7 @@ type RevocationKind string
 const (
 	RevokeAll    RevocationKind = "all"    // whoever was let in, and whatever token was issued, up to then
 	RevokeName   RevocationKind = "name"   // the same of one viewer name
-	RevokeViewer RevocationKind = "viewer" // one viewer id, for good; its token may be used again
+	RevokeViewer RevocationKind = "viewer" // one viewer id, the token that it was minted for, and all ids of that
 )
 
 // A Revocation takes back what was allowed up to a moment. Its key is

@@ -24,12 +24,12 @@ type access struct {
 	signed       bool
 	origins      []string // of pages, as input.Origins spells them; empty: any
 	// Revocations in force: who was let in, or whose token was issued, up to then
-	// is let in no more. By the hash of a viewer's name; by a viewer id's random
-	// bits.
-	all     time.Time // zero: nobody
-	names   map[uint64]time.Time
-	viewers map[uint64]bool
-	newest  time.Time // of all and names
+	// is let in no more. By the hash of a viewer's name; by that of a token, for
+	// good, which every viewer id holds that was minted for it.
+	all    time.Time // zero: nobody
+	names  map[uint64]time.Time
+	tokens map[uint32]bool
+	newest time.Time // of all and names
 
 	// ctx ends when this access is replaced, with errChanged as its cause, and when
 	// the server stops.
@@ -216,7 +216,7 @@ func (a *admission) byViewer(signer *viewer.Signer, text string, none error) err
 // admits compares a verified id with the clock and with what was revoked.
 func (acc *access) admits(id viewer.ID, g viewer.Grant) error {
 	switch issued := id.IssuedAt(); {
-	case acc.viewers[id.Random()], revokedBy(acc.all, issued), g.Name != 0 && revokedBy(acc.names[g.Name], issued):
+	case acc.tokens[g.Token], revokedBy(acc.all, issued), g.Name != 0 && revokedBy(acc.names[g.Name], issued):
 		return errRevoked
 	case time.Now().Unix() >= int64(g.Until):
 		return errGrantEnded
@@ -241,8 +241,6 @@ func (h *Handler) byQuery(r *http.Request, a *admission) error {
 		return errTwoTokens
 	case token == "":
 		return byViewer
-	case byViewer == errRevoked && a.access.viewers[randomOf(h.signer, a.access.playbackID, text)]:
-		return errRevoked // this very viewer: it brings its id, so it is to know
 	}
 	grant, err := h.byToken(r.Context(), a.access, token)
 	switch {
@@ -257,11 +255,6 @@ func (h *Handler) byQuery(r *http.Request, a *admission) error {
 	return nil
 }
 
-func randomOf(signer *viewer.Signer, playbackID, text string) uint64 {
-	id, _ := signer.Verify(playbackID, text)
-	return id.Random()
-}
-
 // byToken checks a token and what was revoked, and returns what it grants.
 func (h *Handler) byToken(ctx context.Context, acc *access, token string) (viewer.Grant, error) {
 	if h.tokens == nil {
@@ -274,12 +267,13 @@ func (h *Handler) byToken(ctx context.Context, acc *access, token string) (viewe
 	if err := c.For(acc.livestreamID, acc.playbackID); err != nil {
 		return viewer.Grant{}, err
 	}
-	g := viewer.Grant{Until: uint32(c.Until.Unix())}
+	signed := token[:strings.LastIndexByte(token, '.')] // there is one: it was verified
+	g := viewer.Grant{Until: uint32(c.Until.Unix()), Token: h.signer.TokenHash(acc.playbackID, []byte(signed))}
 	if c.Viewer != "" {
 		g.Name = h.signer.NameHash(acc.playbackID, c.Viewer)
 	}
 	before := func(revoked time.Time) bool { return !revoked.IsZero() && !c.IssuedAt.After(revoked) }
-	if before(acc.all) || g.Name != 0 && before(acc.names[g.Name]) {
+	if acc.tokens[g.Token] || before(acc.all) || g.Name != 0 && before(acc.names[g.Name]) {
 		return viewer.Grant{}, errRevoked
 	}
 	return g, nil

@@ -191,10 +191,10 @@ func (acc *access) revoke(signer *viewer.Signer, r livestream.Revocation) {
 		acc.names[signer.NameHash(acc.playbackID, r.Subject)] = r.At
 	case livestream.RevokeViewer:
 		if random, ok := viewer.ParseRandom(r.Subject); ok {
-			if acc.viewers == nil {
-				acc.viewers = map[uint64]bool{}
+			if acc.tokens == nil {
+				acc.tokens = map[uint32]bool{}
 			}
-			acc.viewers[random] = true
+			acc.tokens[viewer.TokenOf(random)] = true
 		}
 		return
 	}

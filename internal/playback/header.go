@@ -88,14 +88,6 @@ func extendDeadline(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 }
 
-// waited tells that an answer was held, in milliseconds (W3C Server Timing).
-// Timing-Allow-Origin lets every page read it.
-func waited(w http.ResponseWriter, since time.Time) {
-	value := append(make([]byte, 0, 24), "wait;dur="...)
-	value = strconv.AppendInt(value, time.Since(since).Milliseconds(), 10)
-	w.Header()["Server-Timing"] = []string{string(value)}
-}
-
 // A refusal is an error where the answer would have been JSON.
 type refusal struct {
 	Error string `json:"error"`

@@ -70,10 +70,9 @@ func (h *Handler) part(w http.ResponseWriter, r *http.Request, p path) error {
 
 // hinted waits for a part that the playlist hints at.
 func (h *Handler) hinted(w http.ResponseWriter, r *http.Request, win *hls.Window, p path) (*hls.Part, error) {
-	ctx, cancel := h.held(r, 3*win.TargetDuration(), errHeld)
-	defer cancel()
-	defer waited(w, time.Now())
-	part, err := win.WaitPart(ctx, p.epoch, p.number)
+	hold := h.hold(w, p, 3*win.TargetDuration(), errHeld)
+	part, err := win.WaitPart(r.Context(), p.epoch, p.number, hold.within())
+	err = hold.end(err)
 	if errors.Is(err, livestream.ErrNotFound) {
 		err = errNotListed
 	}
@@ -131,7 +130,8 @@ func pieces(parts ...*hls.Part) [][]byte {
 }
 
 // mediaHeader: what the URL names never changes, so any cache may keep it for
-// ever.
+// ever. With those of ServeHTTP and Server-Timing there are eight headers, which
+// is how many a map holds before it grows.
 func mediaHeader(w http.ResponseWriter, length []string) {
 	hdr := w.Header()
 	hdr["Content-Type"] = typeMP4
@@ -150,7 +150,7 @@ func (h *Handler) count(rendition *hls.Rendition, p path, parts ...*hls.Part) {
 	if !ok {
 		return
 	}
-	var buf [64]usage.Span // 10 s of 200 ms parts, and room; more goes to the heap
+	var buf [4]usage.Span // parts follow one another; holes beyond go to the heap
 	spans := buf[:0]
 	size := 0
 	for _, part := range parts {
@@ -188,8 +188,8 @@ func oneRange(v []string) bool {
 
 // serveCondition answers a request with one byte range or a condition by the
 // standard library's rules, and reports whether all of the media was written. Only
-// these answers have an entity tag, for If-Range: a ninth header would make each
-// map of headers grow.
+// these answers have an entity tag, for If-Range, and show it to pages: see
+// mediaHeader.
 func (h *Handler) serveCondition(w http.ResponseWriter, r *http.Request, pieces [][]byte) bool {
 	c := &content{pieces: pieces}
 	for _, p := range pieces {
@@ -207,6 +207,7 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, media io.
 	hdr := w.Header()
 	delete(hdr, "Content-Length")
 	hdr["Etag"] = mediaTag // as net/http spells it
+	hdr["Access-Control-Expose-Headers"] = exposed
 	sink := &sink{ResponseWriter: w}
 	http.ServeContent(sink, r, "", time.Time{}, media)
 	h.gate.out.add(int(sink.written))

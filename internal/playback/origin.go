@@ -37,7 +37,7 @@ func (h *Handler) allows(r *http.Request, acc *access, origin string) bool {
 			return true
 		}
 		// https://*.example.com stands for every host below example.com
-		if scheme, domain, ok := strings.Cut(o, "*"); ok && len(origin) > len(o) &&
+		if scheme, domain, ok := strings.Cut(o, "*"); ok && len(origin) >= len(o) &&
 			strings.HasPrefix(origin, scheme) && strings.HasSuffix(origin, domain) {
 			return true
 		}

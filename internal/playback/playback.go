@@ -90,6 +90,7 @@ type Handler struct {
 	thumbnails *thumbnail.Maker
 	public     string // origin of PublicURL; "" without
 
+	timers   sync.Pool       // of *time.Timer, stopped: see hold
 	drain    context.Context // done: the server stops
 	startEnd context.CancelCauseFunc
 	board    board
@@ -195,7 +196,6 @@ var statuses = []struct {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	hdr := w.Header()
 	hdr["Access-Control-Allow-Origin"] = anyOrigin
-	hdr["Access-Control-Expose-Headers"] = exposed
 	hdr["Timing-Allow-Origin"] = anyOrigin
 	hdr["X-Content-Type-Options"] = nosniff
 	p, ok := parsePath(r.URL.Path)
@@ -209,6 +209,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodOptions {
 		h.preflight(w, r, p)
 		return
+	}
+	if p.file != filePart && p.file != fileSegment { // whole media have nothing to read there
+		hdr["Access-Control-Expose-Headers"] = exposed
 	}
 	var err error
 	switch {
@@ -275,6 +278,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p path, err err
 	}
 	hdr := w.Header()
 	hdr["Cache-Control"] = noStore
+	hdr["Access-Control-Expose-Headers"] = exposed
 	switch code {
 	case http.StatusServiceUnavailable:
 		hdr["Retry-After"] = oneSecond

@@ -45,9 +45,8 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p path) e
 // one, or a new one. errFull: it has none, or is not counted, and there is no
 // room.
 func (h *Handler) appendViewer(dst []byte, r *http.Request, p path) ([]byte, error) {
-	playbackID := p.playbackID
 	text, promised := viewerQuery(r.URL.RawQuery)
-	known, ok := h.signer.Verify(playbackID, text)
+	known, ok := h.signer.Verify(p.playbackID, text)
 	if !(ok && h.counter.Knows(known)) && h.gate.full() {
 		return nil, errFull
 	}
@@ -55,16 +54,20 @@ func (h *Handler) appendViewer(dst []byte, r *http.Request, p path) ([]byte, err
 		return append(dst, text...), nil
 	}
 	n := len(dst)
-	if p.private() {
-		dst = h.appendGranted(dst, p.admission, promised)
-	} else {
-		dst = h.signer.AppendMint(dst, playbackID, promised)
-	}
+	dst = h.appendMinted(dst, p, promised)
 	if r.Method == http.MethodGet && h.gate.maxViewers > 0 {
-		id, _ := h.signer.Verify(playbackID, string(dst[n:]))
+		id, _ := h.signer.Verify(p.playbackID, string(dst[n:]))
 		h.gate.join(id)
 	}
 	return dst, nil
+}
+
+// appendMinted appends a new viewer id.
+func (h *Handler) appendMinted(dst []byte, p path, promised bool) []byte {
+	if p.private() {
+		return h.appendGranted(dst, p.admission, promised)
+	}
+	return h.signer.AppendMint(dst, p.playbackID, promised)
 }
 
 // viewerQuery reads what a page says of its viewer: viewer=ID, that it is one
@@ -149,7 +152,7 @@ func (h *Handler) record(ctx context.Context, playbackID string) (livestream.Rec
 // there.
 func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
 	st := p.of(h.registry)
-	if st == nil {
+	if st == nil || st.Over() {
 		return h.absent(r.Context(), p)
 	}
 	rendition := st.Rendition(p.rendition)
@@ -165,7 +168,7 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
 			return err
 		}
 		if d.MSN >= 0 {
-			if s, err = h.reload(w, r, win, hls.Position{MSN: d.MSN, Part: d.Part}); err != nil {
+			if s, err = h.reload(w, r, p, win, hls.Position{MSN: d.MSN, Part: d.Part}); err != nil {
 				return err
 			}
 		}
@@ -191,14 +194,13 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
 
 // reload waits for a position, for three target durations at most
 // (rfc8216bis-22 section 6.2.5.2).
-func (h *Handler) reload(w http.ResponseWriter, r *http.Request, win *hls.Window, want hls.Position) (*hls.Snapshot, error) {
+func (h *Handler) reload(w http.ResponseWriter, r *http.Request, p path, win *hls.Window, want hls.Position) (*hls.Snapshot, error) {
 	if s := win.Current(); s.Listed() && s.Has(want) {
 		return s, nil
 	}
-	ctx, cancel := h.held(r, 3*win.TargetDuration(), errHeld)
-	defer cancel()
-	defer waited(w, time.Now())
-	s, err := win.Wait(ctx, want)
+	hold := h.hold(w, p, 3*win.TargetDuration(), errHeld)
+	s, err := win.Wait(r.Context(), want, hold.within())
+	err = hold.end(err)
 	if errors.Is(err, hls.ErrEnded) {
 		return s, nil
 	}

@@ -97,22 +97,32 @@ func (h *Handler) vod(w http.ResponseWriter, r *http.Request, p path) error {
 	return err
 }
 
+// multivariantVOD answers the multivariant playlist of a recording, while there is
+// room for one more viewer. Who watches a recording is not counted, and so takes
+// no place.
+func (h *Handler) multivariantVOD(w http.ResponseWriter, r *http.Request, p path) error {
+	if h.gate.full() {
+		return errFull
+	}
+	var below []byte
+	if p.private() {
+		if text, _ := viewerQuery(r.URL.RawQuery); p.verified {
+			below = append(below, text...)
+		} else {
+			below = h.appendMinted(below, p, false)
+		}
+		below = append(below, '/')
+	}
+	return h.writeVOD(w, r, p, hls.AppendRecording(nil, p.recording, string(below)), privateNoStore)
+}
+
 // serveVOD answers a file of a recording. Nobody is counted: seconds are those of
 // the broadcast.
 func (h *Handler) serveVOD(w http.ResponseWriter, r *http.Request, p path) error {
 	rec := p.recording
 	switch p.file {
 	case fileVOD:
-		below := []byte(nil)
-		if p.private() {
-			var err error
-			if below, err = h.appendViewer(below, r, p); err != nil {
-				return err
-			}
-			below = append(below, '/')
-		}
-		body := hls.AppendRecording(nil, rec, string(below))
-		return h.writeVOD(w, r, p, body, privateNoStore)
+		return h.multivariantVOD(w, r, p)
 	case fileVODMedia:
 		body := rec.Playlist(p.rendition)
 		if body == nil {

@@ -79,3 +79,28 @@ func TestCheckingAGrantAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestTokenHashes: ids for one token begin alike, and by what a record shows of one
+// the token is known; ids of one token differ.
+func TestTokenHashes(t *testing.T) {
+	s, now := signer(t, 1), time.Now()
+	a := s.TokenHash(playbackID, []byte("head.payload"))
+	switch {
+	case a != signer(t, 1).TokenHash(playbackID, []byte("head.payload")):
+		t.Error("a token's hash changes")
+	case a == s.TokenHash(playbackID, []byte("head.payloae")), a == s.TokenHash("another", []byte("head.payload")), a == signer(t, 2).TokenHash(playbackID, []byte("head.payload")):
+		t.Error("two tokens have one hash")
+	}
+	seen := map[uint64]bool{}
+	for i := range 100 {
+		id, grant, ok := s.VerifyGrant(playbackID, string(s.AppendMintGranted(nil, playbackID, i%2 == 0, now, viewer.Grant{Token: a})))
+		random, _ := viewer.ParseRandom(id.RandomHex())
+		if !ok || grant.Token != a || viewer.TokenOf(random) != a || id.Beacons() != (i%2 == 0) {
+			t.Fatalf("%v: of token %x, want %x", id, viewer.TokenOf(random), a)
+		}
+		seen[random] = true
+	}
+	if len(seen) != 100 {
+		t.Errorf("100 viewers of a token have %d names", len(seen))
+	}
+}

@@ -54,7 +54,8 @@ func (id ID) IssuedAt() time.Time {
 	return time.Unix(int64(binary.BigEndian.Uint32(id[randomSize:])), 0).UTC()
 }
 
-// Random returns the id's random bits: a hash for sharding that costs nothing.
+// Random returns the id's random bits, or of one with a grant its token's and 32
+// random ones: a hash that costs nothing. For sharding take the last bits.
 // Ids that did not pass [Signer.Verify] may be chosen to collide.
 func (id ID) Random() uint64 { return binary.BigEndian.Uint64(id[:]) }
 
@@ -62,7 +63,7 @@ func (id ID) Random() uint64 { return binary.BigEndian.Uint64(id[:]) }
 // until one came it is to be counted for nothing else, for a while.
 func (id ID) Beacons() bool { return id[0]&promisedBit != 0 }
 
-// RandomHex returns the random bits as 16 lower-case hex digits: a name for the
+// RandomHex returns the bytes of Random as 16 lower-case hex digits: a name for the
 // viewer in records, with which nobody can fetch or count anything.
 func (id ID) RandomHex() string { return hex.EncodeToString(id[:randomSize]) }
 
@@ -76,6 +77,7 @@ type Signer struct {
 	pool   sync.Pool // of *scratch: a keyed MAC and its buffers, so that verifying allocates nothing
 	grants sync.Pool // of *grantScratch
 	names  [sha256.Size]byte
+	tokens [sha256.Size]byte
 }
 
 // scratch is what one Mint or Verify works in.
@@ -98,6 +100,7 @@ func NewSigner(secret []byte) (*Signer, error) {
 	granting := derive(key[:], "viewer id with a grant")
 	s.grants.New = func() any { return &grantScratch{mac: hmac.New(sha256.New, granting[:])} }
 	s.names = derive(key[:], "viewer name")
+	s.tokens = derive(key[:], "playback token")
 	return s, nil
 }
 
