@@ -3,6 +3,7 @@ package hls_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -541,6 +542,40 @@ func TestDVRWindowOfALadder(t *testing.T) {
 			if m := all.views[name].media; m.MediaSequence != before[name].MediaSequence {
 				t.Errorf("%s begins at %d, before at %d", name, m.MediaSequence, before[name].MediaSequence)
 			}
+		}
+	})
+}
+
+// A session that a restart interrupted and whose encoder does not come back ends
+// like one of which nothing was in memory.
+func TestDVRWindowEndsWithoutItsEncoder(t *testing.T) {
+	dir := t.TempDir()
+	var last int64
+	onDisk(t, dir, dvrRun(time.Hour), func(s *stage, _ *shelf) {
+		s.begin(1)
+		source := av
+		source.length = 40 * time.Second
+		s.send(1, source.items(t))
+		last = s.stream().Window().Current().LastMSN
+	})
+	o := dvrRun(time.Hour)
+	o.Run.MSNMark, o.Run.DiscontinuityMark, o.Run.PartTarget = last+15, 16, 335*time.Millisecond
+	onDisk(t, dir, o, func(s *stage, shelf *shelf) {
+		s.begin(2)
+		st := s.stream()
+		s.p.End(false)
+		if st.Listed() || st.Window().Current().Listed() || st.AppendMultivariant(nil, "") != nil {
+			t.Error("something is listed")
+		}
+		if err := st.WaitListed(context.Background()); !errors.Is(err, hls.ErrEnded) {
+			t.Errorf("waiting for it: %v", err)
+		}
+		if s.stream() != nil {
+			t.Error("the run is still there")
+		}
+		shelf.lib.Close()
+		if left, err := shelf.disk.List(""); err != nil || len(left) != 0 {
+			t.Errorf("on disk are %v, %v", left, err)
 		}
 	})
 }

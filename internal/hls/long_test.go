@@ -115,3 +115,23 @@ func BenchmarkLongWindow(b *testing.B) {
 		run("full-shared-gzip", func(s *Snapshot) *Body { return s.SharedPlaylist(false, true) })
 	}
 }
+
+// The list names the map wherever it begins, also where a block does and the one
+// before was let go: as with segments a little above the target.
+func TestPastNamesItsMap(t *testing.T) {
+	const target, over = 2 * time.Second, 40 * time.Millisecond
+	p := past{listFor: time.Minute}
+	edge := time.Duration(0)
+	for msn := range int64(3 * blockSegments) {
+		p.add(PastSegment{MSN: msn, Duration: target + over, start: edge, mapURI: archive.InitName(1, 0)})
+		for to := edge + target + over; edge < to; {
+			edge += min(over/2, to-edge)
+			p.trim(edge, target)
+			v := p.view()
+			text := (&long{past: v, start: v.appendMap(nil, v.listFrom)}).raw("")
+			if n := bytes.Count(text, []byte("#EXT-X-MAP:")); n != 1 || !bytes.HasPrefix(text, []byte("#EXT-X-MAP:")) {
+				t.Fatalf("behind segment %d the list begins at %d, with %d maps:\n%.200s", msn, v.listFrom, n, text)
+			}
+		}
+	}
+}

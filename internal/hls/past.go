@@ -30,7 +30,8 @@ type PastSegment struct {
 	disc          int64
 	discontinuity bool
 	mapURI        string
-	text          int // where its lines begin in its block's text
+	mapped        bool // its lines name the map
+	text          int  // where its lines begin in its block's text
 }
 
 func (s *PastSegment) end() time.Duration { return s.start + s.Duration }
@@ -89,7 +90,7 @@ func (p *past) add(s PastSegment) {
 		n++
 	}
 	b := p.blocks[n-1]
-	s.text = len(b.text)
+	s.text, s.mapped = len(b.text), s.mapURI != lastMap
 	line := playlist.Segment{
 		URI: archive.SegmentName(s.Epoch, s.MSN), Duration: s.Duration, ProgramDateTime: s.at,
 		Discontinuity: s.discontinuity, Gap: s.Gap, Map: s.mapURI,
@@ -213,8 +214,7 @@ func (v *pastView) appendFrom(dst []byte, msn int64) []byte {
 
 // appendMap appends the map of segment msn, unless its own lines have it.
 func (v *pastView) appendMap(dst []byte, msn int64) []byte {
-	s := v.at(msn)
-	if msn > v.base && v.at(msn-1).mapURI == s.mapURI {
+	if s := v.at(msn); !s.mapped && s.mapURI != "" {
 		dst = append(append(append(dst, "#EXT-X-MAP:URI=\""...), s.mapURI...), "\"\n"...)
 	}
 	return dst

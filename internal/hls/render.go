@@ -59,7 +59,7 @@ func (r *Rendition) snapshot(ended bool) *Snapshot {
 	case from < len(segs) && segs[from].done != nil:
 		n.listed = true
 		r.render(n, segs[from:])
-	case r.atRest() && n.past.listed() > 0:
+	case ended && len(r.tracks) > 0 && r.atRest() && n.past.listed() > 0: // of a run that this process has had media of
 		n.listed = true
 		r.render(n, nil)
 	}

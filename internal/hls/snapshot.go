@@ -121,7 +121,7 @@ func (s *Snapshot) Has(want Position) bool {
 		return false
 	case want.MSN == s.LastMSN+1:
 		return want.Part >= 0 && want.Part < s.OpenParts
-	case want.MSN < s.LastMSN || want.Part < 0:
+	case want.MSN < s.LastMSN || want.Part < 0 || len(s.segments) == 0: // all is at rest
 		return true
 	}
 	last := s.segments[len(s.segments)-1]
@@ -131,8 +131,11 @@ func (s *Snapshot) Has(want Position) bool {
 // last is the newest media that is listed, as a rendition report tells it: the
 // number of its segment, open or not, and the index of its part.
 func (s *Snapshot) last() (msn, part int64) {
-	if s.OpenParts > 0 {
+	switch {
+	case s.OpenParts > 0:
 		return s.LastMSN + 1, int64(s.OpenParts) - 1
+	case len(s.segments) == 0: // all is at rest
+		return s.LastMSN, -1
 	}
 	return s.LastMSN, int64(len(s.segments[len(s.segments)-1].Parts)) - 1
 }
