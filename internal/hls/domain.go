@@ -59,7 +59,7 @@ func (s *Stream) flush() {
 			s.fault = err
 		}
 		s.timeline = c.mediaEnd()
-		s.over = s.domainFrom.Add(c.duration(c.start - c.domain))
+		s.over = s.date(c.duration(c.start - c.domain))
 		s.main.cut = nil
 	}
 	s.running = false
@@ -115,6 +115,7 @@ func (s *Stream) writeFrame(f media.Frame) error {
 		taken, err := s.goOn(&f, t)
 		if taken || err != nil {
 			s.arrived = time.Since(s.registry.began)
+			s.onTime(&f)
 			return err
 		}
 		s.interrupt()
@@ -211,7 +212,8 @@ func (s *Stream) tryStart(now time.Time) error {
 		return nil
 	}
 	queue := in.queue
-	in.queue, in.queueBytes, in.waiting = nil, 0, false
+	in.waiting = false
+	in.dropQueue()
 	lead := in.list()[0].ID
 	if in.video() == nil && !slices.ContainsFunc(queue, func(q queued) bool { return q.frame.Track == lead }) {
 		lead = queue[0].frame.Track // of several sounds any tells the time
@@ -264,6 +266,7 @@ func (s *Stream) startDomain(first *queued) error {
 		return err
 	}
 	s.domainFrom, s.arrived = first.at, time.Since(s.registry.began)
+	s.dates = dating{began: first.at.Sub(s.registry.began)}
 	lead := s.intake.track(first.frame.Track)
 	if len(s.all) == 1 {
 		if err := s.main.startDomain(s.tracks, &first.frame, lead.Timescale); err != nil {

@@ -52,7 +52,7 @@ func (s *Stream) spread(f *media.Frame) (taken bool, err error) {
 				r.align(f)
 			}
 			r.queue = append(r.queue, waiting{*f, arrived})
-			r.queueBytes += int64(len(f.Payload))
+			r.queueBytes += weight(f)
 		}
 	}
 	for _, r := range s.all {
@@ -71,7 +71,7 @@ func (r *Rendition) takeQueued(arrived time.Duration, all bool) error {
 		if !all && arrived-r.stream.lead.arrived < followWait && arrived-q.at < followMost && r.queueBytes < r.ring.capBytes/16 && !r.certain(&q.frame) {
 			break
 		}
-		r.queueBytes -= int64(len(q.frame.Payload))
+		r.queueBytes -= weight(&q.frame)
 		n++
 		if _, err := r.take(&q.frame, arrived); err != nil {
 			return err
@@ -314,7 +314,7 @@ func (s *Stream) flushAll() {
 		}
 		r.cut, r.held = nil, nil
 	}
-	s.over = s.domainFrom.Add(over)
+	s.over = s.date(over)
 	s.holding = false
 }
 

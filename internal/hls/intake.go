@@ -19,14 +19,19 @@ type intake struct {
 	tracks     []*media.Track // video first, by index
 	since      time.Time      // arrival of the first track or frame; zero: none yet
 	queue      []queued
-	queueBytes int64
-	waiting    bool // a running domain is to be replaced at the next keyframe
+	queueBytes int64 // see weight
+	keyless    int   // so many at the queue's front are no keyframe to begin with
+	waiting    bool  // a running domain is to be replaced at the next keyframe
 }
 
 type queued struct {
 	frame media.Frame
 	at    time.Time
 }
+
+// weight is what a waiting frame counts for where those that wait are bounded:
+// tiny ones are mostly what is kept of them beside their payload.
+func weight(f *media.Frame) int64 { return int64(len(f.Payload)) + 128 }
 
 func (in *intake) reset() { *in = intake{} }
 
@@ -53,11 +58,13 @@ func (in *intake) put(t media.Track) bool {
 	switch {
 	case known:
 		in.tracks[i] = &t
+		return true
 	case len(in.tracks) == maxTracks:
 		return false
 	default:
 		in.tracks = slices.Insert(in.tracks, i, &t)
 	}
+	in.keyless = 0
 	return true
 }
 
@@ -108,7 +115,7 @@ func (in *intake) enqueue(f media.Frame, now time.Time) {
 		in.trimBefore(&f)
 	}
 	in.queue = append(in.queue, queued{f, now})
-	in.queueBytes += int64(len(f.Payload))
+	in.queueBytes += weight(&f)
 }
 
 // trimBefore drops what is queued for a time before f.
@@ -123,18 +130,20 @@ func (in *intake) trimBefore(f *media.Frame) {
 		if t != nil && q.frame.DTS*media.VideoTimescale/int64(t.Timescale)+early >= f.DTS {
 			kept = append(kept, q)
 		} else {
-			in.queueBytes -= int64(len(q.frame.Payload))
+			in.queueBytes -= weight(&q.frame)
 		}
 	}
 	clear(in.queue[len(kept):])
-	in.queue = kept
+	in.queue, in.keyless = kept, 0
 }
 
 func (in *intake) hasKey() bool {
-	for i := range in.queue {
-		if f := &in.queue[i].frame; f.Key && f.Track == in.video().ID {
+	id := in.video().ID
+	for in.keyless < len(in.queue) {
+		if f := &in.queue[in.keyless].frame; f.Key && f.Track == id {
 			return true
 		}
+		in.keyless++
 	}
 	return false
 }
@@ -158,7 +167,11 @@ func (in *intake) imminent(now time.Time) bool {
 	return n > 0 && (in.video() == nil || in.hasKey()) && now.Sub(in.queue[n-1].at) < trackWait
 }
 
-func (in *intake) dropQueue() { in.queue, in.queueBytes = nil, 0 }
+func (in *intake) dropQueue() { in.queue, in.queueBytes, in.keyless = nil, 0, 0 }
+
+// maxBeside is how many frames are kept beside an awaited keyframe: more than a
+// second of as many tracks as there can be. At most half as many are left of more.
+const maxBeside = 8192
 
 // trimAudio bounds the queue while a keyframe is awaited: a second of audio is
 // more than can lie beside it.
@@ -166,12 +179,19 @@ func (in *intake) trimAudio(now time.Time) {
 	if in.video() == nil || in.hasKey() {
 		return
 	}
-	n := 0
-	for n < len(in.queue) && now.Sub(in.queue[n].at) > trackWait {
-		in.queueBytes -= int64(len(in.queue[n].frame.Payload))
+	n, least := 0, 0
+	if len(in.queue) > maxBeside {
+		least = len(in.queue) - maxBeside/2
+	}
+	for n < len(in.queue) && (n < least || now.Sub(in.queue[n].at) > trackWait) {
+		in.queueBytes -= weight(&in.queue[n].frame)
 		n++
 	}
-	in.queue = append(in.queue[:0], in.queue[n:]...)
+	if n > 0 {
+		rest := copy(in.queue, in.queue[n:])
+		clear(in.queue[rest:])
+		in.queue, in.keyless = in.queue[:rest], max(0, in.keyless-n)
+	}
 }
 
 func sameTrack(a, b *media.Track) bool {

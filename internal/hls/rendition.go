@@ -33,7 +33,7 @@ type Rendition struct {
 	held       *hold // what stands in for media; nil while it comes
 	seat       seat
 	queue      []waiting     // frames whose segment is not known yet
-	queueBytes int64         // of their payloads
+	queueBytes int64         // see weight
 	arrived    time.Duration // when its newest frame came, since Registry.began
 	lateSince  time.Duration // since when its frames have come too late; 0: they do not
 	renderer   playlist.Media
@@ -203,7 +203,7 @@ func (r *Rendition) emit(c cut) error {
 	if r.partTarget == 0 {
 		r.partTarget = r.cut.partTarget
 	}
-	at := s.domainFrom.Add(r.cut.duration(c.start))
+	at := r.dated(s.domainFrom.Add(r.cut.duration(c.start)))
 	p := r.add(c, at)
 	r.still.see(&c, p)
 	if c.endsSegment {

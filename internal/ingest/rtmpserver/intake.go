@@ -23,6 +23,9 @@ const (
 	// maxTracks of each kind are taken: OBS sends at most 10 renditions, services ask
 	// for 5; each costs a clock here and a playlist and its parts in the packager.
 	maxTracks = 8
+	// maxBeside is how much of a message may be something else than a frame, besides
+	// as much as the frame itself: see keep.
+	maxBeside = 4096
 )
 
 // An outputError is an error of Publication.WriteTrack or WriteFrame, which
@@ -41,6 +44,7 @@ type intake struct {
 	pictures, sounds []*stream // at most maxTracks each, in the order of their first configuration
 	about            map[media.TrackID]about
 
+	message int // capacity of the buffer that the present message is in
 	frames  int64
 	dropped int64
 }
@@ -81,6 +85,7 @@ func find(list []*stream, id media.TrackID) *stream {
 
 // video takes one video message and owns its body.
 func (in *intake) video(ts uint32, body []byte) error {
+	in.message = cap(body)
 	v, err := flv.ParseVideo(body)
 	for more := err == nil; more; more, err = v.Next() {
 		if err := in.videoTrack(ts, &v, len(body)); err != nil {
@@ -210,7 +215,7 @@ func (in *intake) picture(ts uint32, s *stream, f *format, v *flv.Video) error {
 		composition, stamp = 0, media.StampFar
 	}
 	pts := dts + composition*media.VideoTimescale/1000 + int64(v.Nanos)*media.VideoTimescale/1_000_000_000
-	return in.write(media.Frame{Track: s.id, DTS: dts, PTS: pts, Key: key, Payload: payload, Discontinuity: jumped, Stamp: stamp})
+	return in.write(media.Frame{Track: s.id, DTS: dts, PTS: pts, Key: key, Payload: in.keep(payload), Discontinuity: jumped, Stamp: stamp})
 }
 
 // refine looks whether a key frame says more of the track than its configuration
@@ -274,6 +279,7 @@ func (s *stream) units(v *flv.Video) (payload []byte, key bool, err error) {
 
 // audio takes one audio message and owns its body.
 func (in *intake) audio(ts uint32, body []byte) error {
+	in.message = cap(body)
 	a, err := flv.ParseAudio(body)
 	for more := err == nil; more; more, err = a.Next() {
 		if err := in.audioTrack(ts, &a, len(body)); err != nil {
@@ -325,9 +331,18 @@ func (in *intake) sound(ts uint32, s *stream, f *format, data []byte) error {
 		s.clock.Retune(s.track.Timescale, samples) // where the frame after this one is expected
 	}
 	return in.write(media.Frame{
-		Track: s.id, DTS: dts, PTS: dts, Key: true, Payload: data,
+		Track: s.id, DTS: dts, PTS: dts, Key: true, Payload: in.keep(data),
 		Discontinuity: jumped, Stamp: stampOf(s.clock, jumped),
 	})
+}
+
+// keep returns payload, copied where it is the lesser part of its message: as long
+// as the frame waits to be packaged, it would hold all of that.
+func (in *intake) keep(payload []byte) []byte {
+	if in.message > 2*len(payload)+maxBeside {
+		return bytes.Clone(payload)
+	}
+	return payload
 }
 
 func (in *intake) write(f media.Frame) error {

@@ -186,6 +186,36 @@ func TestPayloadIsNotCopied(t *testing.T) {
 	}
 }
 
+// TestLittleOfALargeMessage: a frame that is little of its message (behind
+// extensions, beside tracks that are passed over) does not hold all of it.
+func TestLittleOfALargeMessage(t *testing.T) {
+	in, out := newTestIntake()
+	p := clipParts(t)
+	if in.video(0, clone(p.avcHeader)) != nil || in.audio(0, clone(p.aacHeader)) != nil {
+		t.Fatal("configurations are refused")
+	}
+	const more = 100_000
+	picture, sound := p.pictures[0][flv.VideoHeaderSize:], p.sounds[0][2:]
+	video := append([]byte{0x97}, bytes.Repeat([]byte{0, 0, 0x07}, more/3)...)
+	video = append(append(video, "\x00\x00\x03avc1"...), picture...)
+	audio := append([]byte("\x95\x11mp4a\xff\x01\x86\xa0"), make([]byte, more)...)
+	audio = append(append(audio, 0, 0, byte(len(sound)>>8), byte(len(sound))), sound...)
+	if in.video(0, video) != nil || in.audio(0, audio) != nil || len(out.frames) != 2 {
+		t.Fatalf("%d frames, want 2", len(out.frames))
+	}
+	for i, want := range [][]byte{picture, sound} {
+		got := out.frames[i].Payload
+		if !bytes.Equal(got, want) {
+			t.Errorf("frame %d has %d bytes, want %d others", i, len(got), len(want))
+		}
+		clear(video)
+		clear(audio)
+		if !bytes.Equal(got, want) {
+			t.Errorf("frame %d of %d bytes holds a message of %d", i, len(want), more)
+		}
+	}
+}
+
 func TestCompositionAndTime(t *testing.T) {
 	clip := clipParts(t)
 	in, p := newTestIntake()

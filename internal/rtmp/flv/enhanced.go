@@ -54,6 +54,7 @@ type tracks struct {
 	many   bool // each track has its length
 	codecs bool // each track has its FourCC
 	wire   uint8
+	seen   [4]uint64 // the ids that the body had, a bit each
 }
 
 // modEx skips the ModEx packets at the front of b, whose first byte's low half
@@ -109,7 +110,8 @@ func header(wire, multitrack uint8, rest []byte) (cc [4]byte, t tracks, multi bo
 }
 
 // next splits the next track off what is left: its FourCC if each has its own,
-// its id, its bytes.
+// its id, its bytes. A track that comes twice ends the body: a message holds one
+// packet of each, and 16 MB could be millions of empty ones.
 func (t *tracks) next(cc *[4]byte) (id uint8, data []byte, err error) {
 	b := t.rest
 	t.rest = nil // an error ends the body
@@ -129,6 +131,11 @@ func (t *tracks) next(cc *[4]byte) (id uint8, data []byte, err error) {
 	if len(b) < 3 || int(be24(b)) > len(b)-3 {
 		return 0, nil, ErrTruncated
 	}
+	bit := uint64(1) << (id % 64)
+	if t.seen[id/64]&bit != 0 {
+		return 0, nil, ErrFraming
+	}
+	t.seen[id/64] |= bit
 	n := 3 + int(be24(b))
 	t.rest = b[n:]
 	return id, b[3:n:n], nil

@@ -81,6 +81,9 @@ var enhancedVideo = []struct {
 	{"cut within a long extension's length", cat(0x97, 255, 1), nil, ErrTruncated},
 	{"second track cut short", cat(0x96, 0x13, "avc1", 0, 0, 0, 1, 7, 1, 0, 0, 2, 8), []Video{{Key: true, Shared: true, FourCC: avc1, Packet: Coded, Data: []byte{7}}}, ErrTruncated},
 	{"track longer than the body", cat(0x96, 0x13, "avc1", 0, 0xFF, 0xFF, 0xFF, 7), nil, ErrTruncated},
+	{"a track twice", cat(0x96, 0x13, "avc1", 200, 0, 0, 1, 7, 1, 0, 0, 0, 200, 0, 0, 1, 8), []Video{
+		{Key: true, Shared: true, FourCC: avc1, Track: 200, Packet: Coded, Data: []byte{7}},
+		{Key: true, Shared: true, FourCC: avc1, Track: 1, Packet: Coded, Data: []byte{}}}, ErrFraming},
 	{"tracks within tracks", cat(0x96, 0x16, "avc1", 0, 0, 0, 1, 7), nil, ErrFraming},
 	{"extension within tracks", cat(0x96, 0x17, "avc1", 0, 0, 0, 1, 7), nil, ErrFraming},
 	{"reserved multitrack type", cat(0x96, 0x31, "avc1", 0, 9), nil, ErrFraming},
