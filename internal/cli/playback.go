@@ -156,10 +156,10 @@ func (c *PlaybackKeyDeleteCmd) Run(ctx context.Context, s *Streams) error {
 // PlaybackSignCmd is `tally playback sign`.
 type PlaybackSignCmd struct {
 	Common
-	ID      string        `arg:"" help:"The livestream's id."`
-	Viewer  string        `placeholder:"NAME" help:"Who it is for, at most 128 bytes; by this name it can be revoked."`
-	Expires time.Duration `default:"1h" placeholder:"TIME" help:"How long the token lets in, at most 168h (${default})."`
-	PlayFor time.Duration `placeholder:"TIME" help:"How long who was let in may play (unset: as long as the token lets in)."`
+	ID      string `arg:"" help:"The livestream's id."`
+	Viewer  string `placeholder:"NAME" help:"Who it is for, at most 128 bytes; by this name it can be revoked."`
+	Expires string `default:"1h" placeholder:"TIME" help:"Until when the token lets in, at most 7 days from now: 2h, 7d, a date, or RFC 3339 (${default})."`
+	PlayFor string `placeholder:"TIME" help:"How long who was let in may play: 12h, 3d (unset: as long as the token lets in)."`
 }
 
 // Help implements kong.HelpProvider.
@@ -186,17 +186,18 @@ type SignedToken struct {
 
 // Run implements the command.
 func (c *PlaybackSignCmd) Run(ctx context.Context, s *Streams) error {
-	body := map[string]any{}
-	for _, set := range []struct {
-		flag, name string
-		value      time.Duration
-	}{{"--expires", "expires_in", c.Expires}, {"--play-for", "play_for", c.PlayFor}} {
-		if set.value%time.Second != 0 || set.value < 0 {
-			return Usagef("%s %s must be whole seconds", set.flag, set.value)
+	now := time.Now()
+	until, err := future("--expires", c.Expires, now)
+	if err != nil {
+		return err
+	}
+	body := map[string]any{"expires_in": wholeSeconds(until.Sub(now))}
+	if c.PlayFor != "" {
+		span, ok := parseSpan(c.PlayFor)
+		if !ok || span == 0 {
+			return Usagef("--play-for %q must be a span such as 12h or 3d", c.PlayFor)
 		}
-		if set.value > 0 {
-			body[set.name] = int64(set.value / time.Second)
-		}
+		body["play_for"] = wholeSeconds(span)
 	}
 	if c.Viewer != "" {
 		body["viewer"] = c.Viewer
@@ -216,6 +217,9 @@ func (c *PlaybackSignCmd) Run(ctx context.Context, s *Streams) error {
 		return nil
 	})
 }
+
+// wholeSeconds is how many seconds d lasts, a begun one included.
+func wholeSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 // PlaybackRevokeCmd is `tally playback revoke`.
 type PlaybackRevokeCmd struct {
