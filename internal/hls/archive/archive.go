@@ -129,19 +129,42 @@ func (l *Library) writeAbout(a About) error {
 	if err != nil {
 		return err
 	}
-	for name, content := range map[string][]byte{a.SessionID + "/about": data, runDir(a.Run) + "/" + a.SessionID: nil} {
-		w, err := l.blobs.Create(name)
-		if errors.Is(err, blob.ErrExists) {
-			continue
+	described := func() bool {
+		_, err := l.about(a.SessionID)
+		return !errors.Is(err, ErrNotFound)
+	}
+	if err := l.put(a.SessionID+"/about", data, described); err != nil {
+		return err
+	}
+	return l.put(runDir(a.Run)+"/"+a.SessionID, nil, func() bool { return true })
+}
+
+// put stores a small object, unless it is there and whole: a kill, or a disk that
+// was full, leaves a part of it.
+func (l *Library) put(name string, data []byte, whole func() bool) error {
+	w, err := l.blobs.Create(name)
+	if errors.Is(err, blob.ErrExists) {
+		if whole() {
+			return nil
 		}
-		if err == nil {
-			err = errors.Join(w.Append(content), w.Close())
-		}
-		if err != nil {
-			return err
+		if err = l.blobs.Delete(name); err == nil {
+			w, err = l.blobs.Create(name)
 		}
 	}
-	return nil
+	if err == nil {
+		err = errors.Join(w.Append(data), w.Close())
+	}
+	return err
+}
+
+// size is how large an object is; 0 where there is none.
+func (l *Library) size(name string) int64 {
+	o, err := l.blobs.Open(name)
+	if err != nil {
+		return 0
+	}
+	defer o.Close()
+	return o.Size()
 }
 
 // Muxed is the rendition's name where sound and picture are muxed.
@@ -192,8 +215,9 @@ func (l *Library) Delete(sessionID string) error {
 
 // remove deletes a session's segments.
 func (l *Library) remove(a About) error {
+	err := errors.Join(l.blobs.DeleteAll(a.SessionID), l.blobs.Delete(runDir(a.Run)+"/"+a.SessionID))
 	l.mu.Lock()
-	l.cache.drop(a.SessionID)
-	l.mu.Unlock()
-	return errors.Join(l.blobs.DeleteAll(a.SessionID), l.blobs.Delete(runDir(a.Run)+"/"+a.SessionID))
+	defer l.mu.Unlock()
+	l.cache.drop(a.SessionID) // now, or who asks meanwhile brings it back
+	return err
 }

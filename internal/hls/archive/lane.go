@@ -82,7 +82,9 @@ func (l *Lane) begin(e *Entry) error {
 	}
 	h := &e.head
 	if name := l.dir + "/" + InitName(h.Init.Epoch, h.Init.Number); !l.inits[name] {
-		if err := l.put(name, h.InitData); err != nil {
+		library := l.r.library
+		whole := func() bool { return library.size(name) == int64(len(h.InitData)) }
+		if err := library.put(name, h.InitData, whole); err != nil {
 			return err
 		}
 		l.inits[name] = true
@@ -121,18 +123,6 @@ func (l *Lane) countJournals() error {
 		}
 	}
 	return nil
-}
-
-// put writes a small object, unless it is there.
-func (l *Lane) put(name string, data []byte) error {
-	w, err := l.r.library.blobs.Create(name)
-	if errors.Is(err, blob.ErrExists) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(w.Append(data), w.Close())
 }
 
 // note appends lines to the journal. One that failed takes no more, so the next

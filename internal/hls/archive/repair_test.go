@@ -1,0 +1,105 @@
+package archive
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"tally/internal/blob"
+)
+
+// A picky is a store that does not take what is appended to some objects, and
+// tells when a directory's objects are gone.
+type picky struct {
+	blob.Store
+	refused func(name string) bool
+	deleted func()
+}
+
+type pickyWriter struct {
+	blob.Writer
+	b    *picky
+	name string
+}
+
+func (b *picky) Create(name string) (blob.Writer, error) {
+	w, err := b.Store.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return pickyWriter{w, b, name}, nil
+}
+
+func (w pickyWriter) Append(pieces ...[]byte) error {
+	if w.b.refused != nil && w.b.refused(w.name) {
+		return blob.ErrFull
+	}
+	return w.Writer.Append(pieces...)
+}
+
+func (b *picky) DeleteAll(dir string) error {
+	if b.deleted != nil {
+		b.deleted()
+	}
+	return b.Store.DeleteAll(dir)
+}
+
+func openPicky(t *testing.T) (*picky, *Library) {
+	t.Helper()
+	d, err := blob.OpenDisk(t.TempDir(), blob.DiskConfig{Floor: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &picky{Store: d}
+	l := New(Config{Blobs: b})
+	t.Cleanup(func() { l.Close(); d.Close() })
+	return b, l
+}
+
+// What describes a recording and its initialization section are written anew where
+// a full disk, or a kill, left them empty: else all that follows would be lost.
+func TestRepair(t *testing.T) {
+	for _, what := range []string{"/about", "/init-1-0.mp4"} {
+		b, l := openPicky(t)
+		r := l.Record("run")
+		r.Begin(aboutOf("s1", true))
+		f := &feeder{lane: r.Lane("main"), epoch: 1}
+		b.refused = func(name string) bool { return strings.HasSuffix(name, what) }
+		f.segment(nil)
+		drain(r)
+		b.refused = nil
+		f.segment(nil)
+		r.Close(false)
+		l.Close()
+		rec, err := l.Recording("s1")
+		if err != nil {
+			t.Errorf("after an empty %s: %v", what, err)
+			continue
+		}
+		if rec.Length() != 1500*time.Millisecond {
+			t.Errorf("after an empty %s: %v long", what, rec.Length())
+		}
+	}
+}
+
+// A recording that somebody asks for while it is deleted is not there afterwards.
+func TestDeleteWhileAskedFor(t *testing.T) {
+	b, l := openPicky(t)
+	r := l.Record("run")
+	r.Begin(aboutOf("s1", true))
+	(&feeder{lane: r.Lane("main"), epoch: 1}).segment(nil)
+	r.Close(false)
+	l.Close()
+	b.deleted = func() {
+		if _, err := l.Recording("s1"); err != nil {
+			t.Errorf("while it is deleted: %v", err)
+		}
+	}
+	if err := l.Delete("s1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Recording("s1"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
