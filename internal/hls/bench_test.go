@@ -101,7 +101,7 @@ func BenchmarkWake500(b *testing.B) {
 		for range 500 {
 			awake.Go(func() {
 				asleep.Done()
-				if s, err := w.Wait(context.Background(), want); err != nil || len(s.Playlist(false, true).Data) == 0 {
+				if s, err := w.Wait(context.Background(), want, hls.Within{}); err != nil || len(s.Playlist(false, true).Data) == 0 {
 					b.Error(err)
 				}
 			})
@@ -146,8 +146,8 @@ func TestReadersDoNotAllocate(t *testing.T) {
 		"part":    func() { w.Current().Part(1, snap.NextPart-1) },
 		"segment": func() { w.Current().Segment(1, snap.LastMSN) },
 		"init":    func() { w.Current().Init(1, 0) },
-		"wait":    func() { w.Wait(ctx, hls.Position{MSN: snap.LastMSN, Part: -1}) },
-		"hinted":  func() { w.WaitPart(ctx, 1, snap.NextPart-1) },
+		"wait":    func() { w.Wait(ctx, hls.Position{MSN: snap.LastMSN, Part: -1}, hls.Within{}) },
+		"hinted":  func() { w.WaitPart(ctx, 1, snap.NextPart-1, hls.Within{}) },
 		"text":    func() { w.Current().Playlist(true, true) },
 		"shared":  func() { w.Current().SharedPlaylist(true, true) },
 	} {

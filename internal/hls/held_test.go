@@ -163,7 +163,7 @@ func TestHeldPartsAreSteady(t *testing.T) {
 		s.wait(2500 * time.Millisecond)
 		for range 40 {
 			snap, at := s.v.window.Current(), time.Now()
-			p, err := s.v.window.WaitPart(s.t.Context(), snap.Epoch, snap.NextPart)
+			p, err := s.v.window.WaitPart(s.t.Context(), snap.Epoch, snap.NextPart, hls.Within{})
 			if err != nil || !p.Held || !p.Independent || p.SessionID != "session" {
 				t.Fatalf("part %+v, %v", p, err)
 			}
@@ -267,7 +267,7 @@ func TestGaps(t *testing.T) {
 				if g := snap.Segment(1, snap.LastMSN); g != nil {
 					t.Errorf("a gap can be fetched: %+v", g)
 				}
-				if _, err := s.v.window.WaitPart(s.t.Context(), 1, snap.NextPart); !errors.Is(err, livestream.ErrNotFound) {
+				if _, err := s.v.window.WaitPart(s.t.Context(), 1, snap.NextPart, hls.Within{}); !errors.Is(err, livestream.ErrNotFound) {
 					t.Errorf("the hint of a gap: %v", err)
 				}
 				s.send(1, edit(av.items(t)))

@@ -69,7 +69,7 @@ func follow(t *testing.T, ctx context.Context, r *hls.Registry, w *hls.Window) {
 	}
 	<-changed
 	for {
-		next, err := w.Wait(ctx, hls.Position{MSN: s.LastMSN + 1, Part: s.OpenParts})
+		next, err := w.Wait(ctx, hls.Position{MSN: s.LastMSN + 1, Part: s.OpenParts}, hls.Within{})
 		switch {
 		case errors.Is(err, hls.ErrEnded):
 			return

@@ -83,7 +83,7 @@ func TestFirstPartMakesItPlayable(t *testing.T) {
 		s.wantStage(livestream.StageWaiting)
 		s.begin(1)
 		s.p.Expect(1, media.First(true, true))
-		if _, err := s.v.window.Wait(s.t.Context(), hls.Position{MSN: 1, Part: 0}); !errors.Is(err, hls.ErrStarting) {
+		if _, err := s.v.window.Wait(s.t.Context(), hls.Position{MSN: 1, Part: 0}, hls.Within{}); !errors.Is(err, hls.ErrStarting) {
 			t.Errorf("waiting before anything is listed: %v", err)
 		}
 		changed := s.registry.Changed("play")
@@ -176,7 +176,7 @@ func TestReconnect(t *testing.T) {
 		hint := s.v.window.Current().NextPart
 		held := make(chan error, 1)
 		go func() {
-			_, err := s.v.window.WaitPart(s.t.Context(), 1, hint)
+			_, err := s.v.window.WaitPart(s.t.Context(), 1, hint, hls.Within{})
 			held <- err
 		}()
 		time.Sleep(1900 * time.Millisecond) // not a target duration yet

@@ -20,7 +20,31 @@ var (
 	ErrTooFar = errors.New("too far ahead of the playlist")
 	// ErrStarting: nothing is listed yet, so there is no playlist; 503.
 	ErrStarting = errors.New("nothing is listed yet")
+	// ErrTimeout and ErrChanged: that channel of a [Within] ended the wait.
+	ErrTimeout = errors.New("it did not come in time")
+	ErrChanged = errors.New("it has changed for whom is waited")
 )
+
+// A Within ends a wait besides its context, which is the request's own: thus a
+// wait needs no context for itself. nil channels end nothing.
+type Within struct {
+	Timeout <-chan time.Time
+	Changed <-chan struct{}
+}
+
+// next waits for the successor of a snapshot: nil when it is there.
+func (in Within) next(ctx context.Context, s *Snapshot) error {
+	select {
+	case <-s.next: // closed after the successor was stored
+		return nil
+	case <-in.Timeout:
+		return ErrTimeout
+	case <-in.Changed:
+		return ErrChanged
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
 
 // A Position names what a blocking reload waits for (rfc8216bis-22 section
 // 6.2.5.2).
@@ -51,10 +75,10 @@ func (w *Window) Span() time.Duration { return w.span }
 func (w *Window) Current() *Snapshot { return w.current.Load() }
 
 // Wait returns the first snapshot that has want, at once when it is there
-// already. It ends with ctx, returning its cause; with [ErrEnded] and the final
-// snapshot when the run is over; with [ErrTooFar]; with [ErrStarting] when
-// nothing is listed yet. It allocates nothing.
-func (w *Window) Wait(ctx context.Context, want Position) (*Snapshot, error) {
+// already. It ends with ctx, returning its cause; with [ErrTimeout] or
+// [ErrChanged]; with [ErrEnded] and the final snapshot when the run is over; with
+// [ErrTooFar]; with [ErrStarting] when nothing is listed yet. It allocates nothing.
+func (w *Window) Wait(ctx context.Context, want Position, in Within) (*Snapshot, error) {
 	s := w.current.Load()
 	switch {
 	case !s.Listed() && !s.Ended:
@@ -69,12 +93,10 @@ func (w *Window) Wait(ctx context.Context, want Position) (*Snapshot, error) {
 		if s.Ended {
 			return s, ErrEnded
 		}
-		select {
-		case <-s.next: // closed after the successor was stored
-			s = w.current.Load()
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if err := in.next(ctx, s); err != nil {
+			return nil, err
 		}
+		s = w.current.Load()
 	}
 }
 
@@ -89,10 +111,8 @@ func (w *Window) WaitListed(ctx context.Context) (*Snapshot, error) {
 		if s.Ended {
 			return s, ErrEnded
 		}
-		select {
-		case <-s.next:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if err := (Within{}).next(ctx, s); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -100,8 +120,9 @@ func (w *Window) WaitListed(ctx context.Context) (*Snapshot, error) {
 // WaitPart returns the part of that name, held while it is the one that the
 // playlist hints at (rfc8216bis-22 section 4.4.5.3). A part that is neither
 // there nor hinted, that has left, that is a gap or will not come because the
-// run ended, is [livestream.ErrNotFound]. It ends with ctx, returning its cause.
-func (w *Window) WaitPart(ctx context.Context, epoch, counter int64) (*Part, error) {
+// run ended, is [livestream.ErrNotFound]. It ends with ctx, returning its cause,
+// and with [ErrTimeout] or [ErrChanged].
+func (w *Window) WaitPart(ctx context.Context, epoch, counter int64, in Within) (*Part, error) {
 	for {
 		s := w.current.Load()
 		if p := s.Part(epoch, counter); p != nil {
@@ -110,10 +131,8 @@ func (w *Window) WaitPart(ctx context.Context, epoch, counter int64) (*Part, err
 		if s.Ended || epoch != s.Epoch || counter != s.NextPart {
 			return nil, livestream.ErrNotFound
 		}
-		select {
-		case <-s.next:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if err := in.next(ctx, s); err != nil {
+			return nil, err
 		}
 	}
 }
