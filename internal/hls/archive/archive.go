@@ -67,6 +67,7 @@ type Library struct {
 
 	mu      sync.Mutex
 	writing map[string]int // by session id: recorders that write it
+	runs    map[string]int // recorders that are open: what their runs list is at rest here
 	cache   cache
 
 	wg      sync.WaitGroup // recorders, and removals
@@ -79,7 +80,7 @@ func New(c Config) *Library {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &Library{blobs: c.Blobs, log: c.Log, writing: map[string]int{}, cache: newCache()}
+	return &Library{blobs: c.Blobs, log: c.Log, writing: map[string]int{}, runs: map[string]int{}, cache: newCache()}
 }
 
 // Close waits until all that was handed to recorders is written. Every Recorder
@@ -195,6 +196,21 @@ func (l *Library) isWriting(sessionID string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.writing[sessionID] > 0
+}
+
+// lists counts recorders of a run.
+func (l *Library) lists(run string, by int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.runs[run] += by; l.runs[run] == 0 {
+		delete(l.runs, run)
+	}
+}
+
+func (l *Library) isListed(run string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.runs[run] > 0
 }
 
 // Delete removes what is kept of a session. ErrNotFound when nothing is, ErrLive

@@ -97,6 +97,7 @@ const (
 // Record begins to write a run. The Recorder must be closed.
 func (l *Library) Record(run string) *Recorder {
 	r := &Recorder{library: l, run: run, queue: newQueue(), lanes: map[string]*Lane{}}
+	l.lists(run, 1)
 	l.wg.Go(r.write)
 	return r
 }
@@ -157,6 +158,7 @@ func (r *Recorder) Close(forget bool) {
 				r.library.log.Warn("segments could not be deleted", "session", id, "err", err)
 			}
 		}
+		r.library.lists(r.run, -1)
 	}})
 	r.queue.close()
 }

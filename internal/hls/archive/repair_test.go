@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -101,5 +102,35 @@ func TestDeleteWhileAskedFor(t *testing.T) {
 	}
 	if _, err := l.Recording("s1"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// What a run lists is left alone, also when its last session is over: a DVR window
+// goes on for as long as it is.
+func TestSweepLeavesWhatIsListed(t *testing.T) {
+	_, l := openPicky(t)
+	r := l.Record("run")
+	r.Begin(aboutOf("s1", false))
+	(&feeder{lane: r.Lane("main"), epoch: 1}).segment(nil)
+	r.End()
+	drain(r)
+	keeper := Keeper{Runs: func(context.Context) (map[string]bool, error) { return nil, nil }}
+	left := func() int {
+		if err := l.Sweep(t.Context(), keeper, began); err != nil {
+			t.Fatal(err)
+		}
+		all, err := l.blobs.List("s1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	if left() == 0 {
+		t.Error("deleted while it is listed")
+	}
+	r.Close(false)
+	l.Close()
+	if left() != 0 {
+		t.Error("left behind when nothing lists it any more")
 	}
 }

@@ -91,9 +91,10 @@ type Keeper struct {
 	For time.Duration
 }
 
-// Sweep deletes what is of no use: segments of sessions that are not kept and
-// whose run is over, as a crash leaves them, and recordings that are too old or
-// whose livestream is gone. It goes on after an error.
+// Sweep deletes what is of no use: segments of sessions that are not kept, whose
+// run is over and that no recorder is open for, as a crash leaves them, and
+// recordings that are too old or whose livestream is gone. It goes on after an
+// error.
 func (l *Library) Sweep(ctx context.Context, k Keeper, now time.Time) error {
 	runs, err := k.Runs(ctx)
 	if err != nil {
@@ -125,7 +126,7 @@ func (l *Library) sweep(ctx context.Context, k Keeper, id string, runs map[strin
 		return l.blobs.DeleteAll(id)
 	case err != nil:
 		return err
-	case runs[a.Run]:
+	case runs[a.Run], l.isListed(a.Run):
 		return nil
 	case a.Keep && (k.For == 0 || now.Sub(a.Began) < k.For):
 		if ok, err := k.Exists(ctx, a.PlaybackID); ok || err != nil {
