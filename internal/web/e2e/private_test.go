@@ -20,7 +20,8 @@ func sign(s *servertest.Broadcast, body map[string]any) string {
 
 // TestPrivate is what a person sees of a private broadcast: without a link,
 // with one, and when it is taken back or over. The player stops within two
-// seconds, and says why; the log holds no token.
+// seconds, and says why, without a picture of before and without the code of an
+// embed that would be refused; the log holds no token.
 func TestPrivate(t *testing.T) {
 	s := servertest.Start(t).Create(t, map[string]any{"playback_policy": "signed"})
 	s.Publish(publisher.Clean, nil).Accepted(20 * time.Second)
@@ -29,7 +30,7 @@ func TestPrivate(t *testing.T) {
 	denied := func(headline string, limit time.Duration) time.Duration {
 		t.Helper()
 		return p.Await(headline, says+`'`+headline+`' && document.body.dataset.state === 'denied' && !tally.player.on && video.paused &&
-			!stage.classList.contains('clear')`, limit)
+			!stage.classList.contains('clear') && !video.poster && document.getElementById('copy').closest('p').hidden`, limit)
 	}
 	watched := func(token string) {
 		t.Helper()

@@ -68,6 +68,7 @@
 		streamAgain = now() + 10000; // it may be otherwise then
 		failures = 0;
 		player.drop();
+		poster.drop();
 		tick();
 	}
 
@@ -431,8 +432,13 @@
 			this.asked = true;
 			const image = new Image();
 			image.fetchPriority = 'low';
-			image.onload = () => { video.poster = image.src; stage.classList.add('has-poster'); };
+			image.onload = () => { if (!news.denied) { video.poster = image.src; stage.classList.add('has-poster'); } };
 			image.src = base + '/thumbnail.jpg' + access.query('width=1280');
+		},
+		drop() {
+			Object.assign(this, { asked: false, missing: 0 });
+			video.removeAttribute('poster');
+			stage.classList.remove('has-poster');
 		},
 		watch() {
 			if (this.asked || alone || player.recording || player.everMoved || news.gone || news.denied || news.state === 'waiting') return;
@@ -512,6 +518,7 @@
 		body.dataset.state = state;
 		set($('sign'), signs[state]);
 		if (document.title !== signs[state] + ' · Tally') document.title = signs[state] + ' · Tally';
+		if ($('copy')) $('copy').closest('p').hidden = !!(access.token || news.denied); // an embed has no token of its own
 		stage.classList.toggle('clear', !m);
 		stage.classList.toggle('has-picture', player.everMoved);
 		stage.classList.toggle('unasked', !player.asked);
