@@ -188,13 +188,14 @@ func (s *server) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	s.health.routes(mux)
 	rest := api.New(config)
+	public, ingest := config.Origins()
 	pages, err := web.New(web.Config{Records: s.store, Recordings: s.archive, Contract: docs.OpenAPI, Log: s.log,
-		MediaOrigin: s.flags.mediaOrigin(), PublicURL: s.flags.PublicURL})
+		MediaOrigin: s.flags.mediaOrigin(), Public: public})
 	if err != nil {
 		return nil, err
 	}
 	mux.Handle("/", pages)
-	mux.Handle(obs.Path, s.obsHandler())
+	mux.Handle(obs.Path, s.obsHandler(ingest))
 	return &front{playback: s.playback, api: rest, rest: mux}, nil
 }
 

@@ -54,6 +54,6 @@ func addressOf(s string) netip.Addr {
 	return a.Unmap().WithZone("")
 }
 
-func (s *server) trusts(a netip.Addr) bool {
-	return slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
+func (c *Config) trusts(a netip.Addr) bool {
+	return slices.ContainsFunc(c.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }

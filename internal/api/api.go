@@ -133,6 +133,15 @@ type Config struct {
 	Now    func() time.Time // nil: time.Now
 }
 
+// fill completes what is told of where to play and to publish.
+func (c *Config) fill() {
+	if c.RTMPPort == 0 {
+		c.RTMPPort = 1935
+	}
+	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
+	c.IngestURL = ingestBase(c.IngestURL)
+}
+
 // server is the handler behind New.
 type server struct {
 	Config
@@ -162,11 +171,7 @@ func New(c Config) http.Handler {
 	if c.Recordings == nil {
 		c.Recordings = noRecordings{}
 	}
-	if c.RTMPPort == 0 {
-		c.RTMPPort = 1935
-	}
-	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
-	c.IngestURL = ingestBase(c.IngestURL)
+	c.fill()
 	if c.AccessLog == "" {
 		c.AccessLog = LogChanges
 	}

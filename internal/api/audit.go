@@ -1,7 +1,9 @@
 package api
 
 import (
+	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"tally/internal/api/input"
@@ -107,7 +109,7 @@ func getAudit(s *server, w http.ResponseWriter, rq *request) error {
 		return err
 	}
 	w.Header().Set("Vary", "Accept")
-	if format == "csv" || format == "" && wantsCSV(rq.Header.Get("Accept")) {
+	if format == "csv" || format == "" && wantsCSV(rq.Header["Accept"]) {
 		return s.auditCSV(w, rq, one.ID)
 	}
 	intervals := []intervalObject{}
@@ -138,9 +140,29 @@ func (s *server) audit(rq *request, sessionID string, a *livestream.Audit, l liv
 	return orMissing(s.Store.Audit(rq.Context(), rq.Scope, sessionID, l), "livestream session", sessionID)
 }
 
-// wantsCSV reports whether a client names CSV and not JSON.
-func wantsCSV(accept string) bool {
-	return strings.Contains(accept, "text/csv") && !strings.Contains(accept, "json")
+// wantsCSV reports whether a client names CSV with more weight than JSON (RFC 9110
+// section 12.5.1). What it does not name by its own name has none.
+func wantsCSV(accept []string) bool {
+	csv, other := 0.0, 0.0
+	for item := range strings.SplitSeq(strings.Join(accept, ","), ",") {
+		name, parameters, err := mime.ParseMediaType(item)
+		if err != nil {
+			continue
+		}
+		q := 1.0
+		if text, ok := parameters["q"]; ok {
+			if q, err = strconv.ParseFloat(text, 64); err != nil || !(q >= 0 && q <= 1) {
+				continue
+			}
+		}
+		switch name {
+		case "text/csv":
+			csv = max(csv, q)
+		case "application/json":
+			other = max(other, q)
+		}
+	}
+	return csv > other
 }
 
 func auditOf(a *livestream.Audit) auditObject {

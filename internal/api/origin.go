@@ -20,12 +20,12 @@ func (o origin) playbackURL(playbackID string) string {
 
 // origin derives what the configuration leaves open from the request (design
 // section 1). The request is authenticated by now.
-func (s *server) origin(r *http.Request) origin {
-	o := origin{s.PublicURL, s.IngestURL}
+func (c *Config) origin(r *http.Request) origin {
+	o := origin{c.PublicURL, c.IngestURL}
 	if o.public != "" && o.ingest != "" {
 		return o
 	}
-	scheme, host := s.reachedAs(r)
+	scheme, host := c.reachedAs(r)
 	if o.public == "" {
 		o.public = scheme + "://" + host
 	}
@@ -35,22 +35,30 @@ func (s *server) origin(r *http.Request) origin {
 			name = h
 		}
 		name = strings.Trim(name, "[]")
-		if scheme == "https" && s.RTMPSPort != 0 {
-			o.ingest = "rtmps://" + net.JoinHostPort(name, strconv.Itoa(s.RTMPSPort)) + "/live/"
+		if scheme == "https" && c.RTMPSPort != 0 {
+			o.ingest = "rtmps://" + net.JoinHostPort(name, strconv.Itoa(c.RTMPSPort)) + "/live/"
 		} else {
-			o.ingest = "rtmp://" + net.JoinHostPort(name, strconv.Itoa(s.RTMPPort)) + "/live/"
+			o.ingest = "rtmp://" + net.JoinHostPort(name, strconv.Itoa(c.RTMPPort)) + "/live/"
 		}
 	}
 	return o
 }
 
+// Origins tells whoever else is asked over HTTP what answers tell of where a
+// client plays and publishes: public is scheme and host, without a slash at the
+// end, and ingest ends in /live/.
+func (c Config) Origins() (public, ingest func(*http.Request) string) {
+	c.fill()
+	return func(r *http.Request) string { return c.origin(r).public }, func(r *http.Request) string { return c.origin(r).ingest }
+}
+
 // reachedAs is the scheme and host that the client used.
-func (s *server) reachedAs(r *http.Request) (scheme, host string) {
+func (c *Config) reachedAs(r *http.Request) (scheme, host string) {
 	scheme, host = "http", r.Host
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	if len(s.TrustedProxies) > 0 && s.trusts(addressOf(r.RemoteAddr)) {
+	if len(c.TrustedProxies) > 0 && c.trusts(addressOf(r.RemoteAddr)) {
 		if p := last(r.Header.Get("X-Forwarded-Proto")); p == "http" || p == "https" {
 			scheme = p
 		}

@@ -108,7 +108,9 @@ func (c *LivestreamCreateCmd) waited(ctx, waitCtx context.Context, err error) er
 const pollEvery = 500 * time.Millisecond
 
 // awaitLive returns nil once the livestream is LIVE. On the way it says what
-// goes wrong; the API being away for a moment ends nothing.
+// goes wrong; the API being away for a moment ends nothing. It asks for the
+// livestream, which is there, and not for its session, whose absence would be a
+// line in the server's log each time.
 func awaitLive(ctx context.Context, api *Client, id string, say func(string, ...any)) error {
 	var told string
 	tell := func(text string) {
@@ -120,7 +122,7 @@ func awaitLive(ctx context.Context, api *Client, id string, say func(string, ...
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		l, session, ok, err := api.Active(ctx, id)
+		l, session, err := api.Livestream(ctx, id)
 		var refused *StatusError
 		switch {
 		case ctx.Err() != nil:
@@ -129,11 +131,11 @@ func awaitLive(ctx context.Context, api *Client, id string, say func(string, ...
 			return err
 		case err != nil:
 			tell("  " + oneLine(err))
-		case ok && l.Status == "LIVE":
+		case l.Status == "LIVE":
 			return nil
-		case ok && l.Status == "ERRORED":
+		case l.Status == "ERRORED" && session != nil:
 			tell("  ✗ " + printable(session.ErrMessage))
-		case ok:
+		case l.Status == "INVOKED":
 			tell("  the encoder is connected; waiting for its first picture")
 		}
 		select {

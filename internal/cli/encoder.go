@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -82,10 +81,10 @@ func awaitEncoder(ctx context.Context, api *Client, id string) (Encoder, error) 
 	var e Encoder
 	for {
 		var data struct {
-			Session Session `json:"session"`
+			Session *Session `json:"session"`
 		}
-		_, err := api.do(ctx, http.MethodGet, "livestreams/"+url.PathEscape(id)+"/active-livestream-session"+withTally, nil, &data)
-		if err == nil && data.Session.Tally != nil {
+		_, err := api.do(ctx, http.MethodGet, livestreamPath(id)+withTally+"&per_page=1", nil, &data)
+		if err == nil && data.Session != nil && data.Session.Tally != nil {
 			if e = encoderOf(*data.Session.Tally); e.measured() {
 				return e, nil
 			}

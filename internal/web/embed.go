@@ -35,13 +35,7 @@ type preview struct {
 
 // previewOf is the preview of a livestream. That of a private one has no picture.
 func (h *Handler) previewOf(r *http.Request, l livestream.Livestream) preview {
-	base := h.public
-	if base == "" {
-		base = "http://" + r.Host
-		if r.TLS != nil {
-			base = "https://" + r.Host
-		}
-	}
+	base := h.public(r)
 	p := preview{Title: title, Watch: base + "/watch/" + l.PlaybackID, Embed: base + "/embed/" + l.PlaybackID}
 	p.OEmbed = base + "/oembed?url=" + url.QueryEscape(p.Watch)
 	if l.Settings.Signed() {
@@ -49,6 +43,14 @@ func (h *Handler) previewOf(r *http.Request, l livestream.Livestream) preview {
 	}
 	p.Image = base + "/hls/" + l.PlaybackID + "/thumbnail.jpg?width=1280"
 	return p
+}
+
+// asked is the scheme and host that a request names.
+func asked(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
 }
 
 // code is what embeds the player. watch.js makes the same for people to copy.

@@ -50,9 +50,9 @@ type Config struct {
 	// MediaOrigin is where playlists send players for media, if that is another
 	// origin: scheme, host, port if any. "": this server.
 	MediaOrigin string
-	// PublicURL is how people reach this server, without a slash at its end; "":
-	// as each request does.
-	PublicURL string
+	// Public is how who makes a request reaches this server: scheme and host,
+	// without a slash at the end. nil: as the request says.
+	Public func(*http.Request) string
 }
 
 // A Handler answers /, /watch/{playback_id}, /embed/{playback_id}, /oembed,
@@ -66,7 +66,7 @@ type Handler struct {
 	pages    *template.Template
 	document func() (documents, error) // made when first asked for: most servers never are
 	watching string                    // Content-Security-Policy of the watch page
-	public   string
+	public   func(*http.Request) string
 }
 
 // New returns the handler. An error means that the binary was built from a
@@ -83,7 +83,10 @@ func New(c Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{records: c.Records, kept: c.Recordings, log: c.Log, assets: a, pages: pages, watching: embeddable, public: strings.TrimRight(c.PublicURL, "/")}
+	h := &Handler{records: c.Records, kept: c.Recordings, log: c.Log, assets: a, pages: pages, watching: embeddable, public: c.Public}
+	if h.public == nil {
+		h.public = asked
+	}
 	if c.MediaOrigin != "" {
 		h.watching = strings.NewReplacer("media-src 'self'", "media-src 'self' "+c.MediaOrigin,
 			"connect-src 'self'", "connect-src 'self' "+c.MediaOrigin).Replace(embeddable)
