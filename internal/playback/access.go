@@ -108,7 +108,7 @@ func refusalWord(err error) string {
 
 // admitted answers a request that may be answered. Where a wait within ended
 // because it changed who may watch, the request is looked at anew.
-func (h *Handler) admitted(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) admitted(w http.ResponseWriter, r *http.Request, p *path) error {
 	if st := h.registry.Run(p.playbackID, p.run); st != nil { // nearly all there are
 		if acc := accessOn(st); acc != nil && acc.open() {
 			p.access, p.stream = acc, st
@@ -135,7 +135,7 @@ func (h *Handler) admitted(w http.ResponseWriter, r *http.Request, p path) error
 
 // admission decides whether a request may be answered. It reads no clock and
 // verifies nothing where everything is public.
-func (h *Handler) admission(r *http.Request, p path) (admission, error) {
+func (h *Handler) admission(r *http.Request, p *path) (admission, error) {
 	acc, err := h.accessOf(r.Context(), p)
 	if err != nil {
 		return admission{}, inPlace(err, p)
@@ -169,7 +169,7 @@ func (p *path) of(r *hls.Registry) *hls.Stream {
 }
 
 // inPlace is an error of accessOf as the file's handler would have it.
-func inPlace(err error, p path) error {
+func inPlace(err error, p *path) error {
 	if errors.Is(err, errUnknown) && (p.file == filePart || p.file == fileSegment || p.file == fileInit) {
 		return errNotListed
 	}
@@ -178,7 +178,7 @@ func inPlace(err error, p path) error {
 
 // accessOf returns who may watch what the path names; nil for a beacon of what
 // is unknown, which counts nothing. A run in memory has it at hand.
-func (h *Handler) accessOf(ctx context.Context, p path) (*access, error) {
+func (h *Handler) accessOf(ctx context.Context, p *path) (*access, error) {
 	var st *hls.Stream
 	if p.run != "" {
 		st = h.registry.Run(p.playbackID, p.run)
@@ -317,7 +317,7 @@ func later(a, b time.Time) time.Time {
 // over or it may not watch any more.
 func (h *Handler) held(r *http.Request, d time.Duration, expired error) (context.Context, func()) {
 	p, _ := parsePath(r.URL.Path)
-	a, err := h.admission(r, p) // as it is now, since when it is watched
+	a, err := h.admission(r, &p) // as it is now, since when it is watched
 	if a.grant.Until != 0 {
 		if left := time.Until(time.Unix(int64(a.grant.Until), 0)); left < d {
 			d, expired = left, errGrantEnded

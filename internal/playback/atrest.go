@@ -13,7 +13,7 @@ import (
 )
 
 // pastSegment answers a segment of the DVR window that has left memory, from disk.
-func (h *Handler) pastSegment(w http.ResponseWriter, r *http.Request, p path, of *hls.Rendition) error {
+func (h *Handler) pastSegment(w http.ResponseWriter, r *http.Request, p *path, of *hls.Rendition) error {
 	seg := of.Window().Current().Past(p.epoch, p.number)
 	if seg == nil {
 		return errNotListed
@@ -30,7 +30,7 @@ func (h *Handler) pastSegment(w http.ResponseWriter, r *http.Request, p path, of
 }
 
 // pastInit answers an initialization section that memory has no more.
-func (h *Handler) pastInit(w http.ResponseWriter, r *http.Request, p path, of *hls.Rendition) error {
+func (h *Handler) pastInit(w http.ResponseWriter, r *http.Request, p *path, of *hls.Rendition) error {
 	o, err := of.OpenInit(p.epoch, p.number)
 	if err != nil {
 		return gone(err)
@@ -65,7 +65,7 @@ func (h *Handler) serveObject(w http.ResponseWriter, r *http.Request, o blob.Obj
 }
 
 // countPast tells usage of a segment from disk, as count does of parts.
-func (h *Handler) countPast(of *hls.Rendition, p path, seg *hls.PastSegment) {
+func (h *Handler) countPast(of *hls.Rendition, p *path, seg *hls.PastSegment) {
 	id, ok := h.verified(p)
 	if !ok {
 		return

@@ -19,7 +19,7 @@ const bodyTimeout = 5 * time.Second
 // alike, whether it counts or not: whose id is forged, or whose broadcast was
 // over long ago, has nothing to change. Only what comes too early after a restart
 // is to come again.
-func (h *Handler) beacon(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) beacon(w http.ResponseWriter, r *http.Request, p *path) error {
 	reports, err := readBeacon(w, r)
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func readBeacon(w http.ResponseWriter, r *http.Request) (beacon.Reports, error) 
 // a page that is left reports once more, also when the broadcast ended seconds
 // ago. errEarly: the viewer is of before this server started, and has fetched
 // nothing since.
-func (h *Handler) told(p path, reports beacon.Reports) error {
+func (h *Handler) told(p *path, reports beacon.Reports) error {
 	st := p.of(h.registry)
 	if st == nil {
 		return nil

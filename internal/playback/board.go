@@ -121,7 +121,7 @@ func stateEvent(st State) []byte {
 
 // events streams states: the present one at once, then each change. It ends with
 // an event "refused" when the reader may not watch any more.
-func (h *Handler) events(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) events(w http.ResponseWriter, r *http.Request, p *path) error {
 	playbackID := p.playbackID
 	if h.drain.Err() != nil {
 		return errStopping

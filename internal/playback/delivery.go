@@ -49,7 +49,7 @@ func (h *Handler) sharedFor(r *http.Request) bool {
 // Once the session is over the playlist stands still until its ENDLIST or until
 // the next session's media: players go on asking, and there is nothing to be
 // there for.
-func (h *Handler) present(st *hls.Stream, s *hls.Snapshot, p path, r *http.Request) {
+func (h *Handler) present(st *hls.Stream, s *hls.Snapshot, p *path, r *http.Request) {
 	session := s.SessionID()
 	on := session != "" && session == st.SessionID() && st.Stage() != livestream.StageEnded
 	if !on || s.Ended || r.Method != http.MethodGet || r.Context().Err() != nil {

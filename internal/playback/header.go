@@ -55,7 +55,7 @@ var (
 )
 
 // methods are those that the path answers to.
-func (p path) methods() []string {
+func (p *path) methods() []string {
 	if p.file == fileBeacon {
 		return posting
 	}
@@ -67,7 +67,7 @@ func (p path) methods() []string {
 // internet, where this server is in a private network: what is below /hls/ is
 // for whoever knows its name (WICG Private Network Access, section 3.1.1). Where
 // a livestream names origins, others are not allowed.
-func (h *Handler) preflight(w http.ResponseWriter, r *http.Request, p path) {
+func (h *Handler) preflight(w http.ResponseWriter, r *http.Request, p *path) {
 	hdr, methods := w.Header(), p.methods()
 	if acc, err := h.accessOf(r.Context(), p); err == nil {
 		h.allowOrigin(w, r, acc)

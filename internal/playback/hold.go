@@ -25,7 +25,7 @@ type hold struct {
 // hold begins a wait of at most d, which ends with expired; with errStopping when
 // the server stops; with errChanged when it changes who may watch, whatever that
 // means for this viewer; and with errGrantEnded when its time is over.
-func (h *Handler) hold(w http.ResponseWriter, p path, d time.Duration, expired error) hold {
+func (h *Handler) hold(w http.ResponseWriter, p *path, d time.Duration, expired error) hold {
 	k := hold{h: h, w: w, began: time.Now(), expired: expired, changed: h.drain}
 	if p.access != nil {
 		k.changed = p.access.ctx

@@ -13,7 +13,7 @@ import (
 )
 
 // rendition is what the path's media is of, or nil.
-func (h *Handler) rendition(p path) *hls.Rendition {
+func (h *Handler) rendition(p *path) *hls.Rendition {
 	st := p.of(h.registry)
 	if st == nil {
 		return nil
@@ -22,7 +22,7 @@ func (h *Handler) rendition(p path) *hls.Rendition {
 }
 
 // initSection answers an initialization section. It is no media: it counts nothing.
-func (h *Handler) initSection(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) initSection(w http.ResponseWriter, r *http.Request, p *path) error {
 	rendition := h.rendition(p)
 	if rendition == nil {
 		return errNotListed
@@ -43,7 +43,7 @@ func (h *Handler) initSection(w http.ResponseWriter, r *http.Request, p path) er
 }
 
 // part answers a part, held while it is the one that the playlist hints at.
-func (h *Handler) part(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) part(w http.ResponseWriter, r *http.Request, p *path) error {
 	rendition := h.rendition(p)
 	if rendition == nil {
 		return errNotListed
@@ -69,7 +69,7 @@ func (h *Handler) part(w http.ResponseWriter, r *http.Request, p path) error {
 }
 
 // hinted waits for a part that the playlist hints at.
-func (h *Handler) hinted(w http.ResponseWriter, r *http.Request, win *hls.Window, p path) (*hls.Part, error) {
+func (h *Handler) hinted(w http.ResponseWriter, r *http.Request, win *hls.Window, p *path) (*hls.Part, error) {
 	hold := h.hold(w, p, 3*win.TargetDuration(), errHeld)
 	part, err := win.WaitPart(r.Context(), p.epoch, p.number, hold.within())
 	err = hold.end(err)
@@ -80,7 +80,7 @@ func (h *Handler) hinted(w http.ResponseWriter, r *http.Request, win *hls.Window
 }
 
 // segment answers a full segment: its parts one after another.
-func (h *Handler) segment(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) segment(w http.ResponseWriter, r *http.Request, p *path) error {
 	rendition := h.rendition(p)
 	if rendition == nil {
 		return errNotListed
@@ -145,7 +145,7 @@ func mediaHeader(w http.ResponseWriter, length []string) {
 
 // count tells usage of parts that a viewer was given completely. A URL of
 // shared delivery names none: whoever asked may be a cache.
-func (h *Handler) count(rendition *hls.Rendition, p path, parts ...*hls.Part) {
+func (h *Handler) count(rendition *hls.Rendition, p *path, parts ...*hls.Part) {
 	id, ok := h.verified(p)
 	if !ok {
 		return

@@ -85,7 +85,7 @@ func (h *Handler) allowOrigin(w http.ResponseWriter, r *http.Request, acc *acces
 }
 
 // varyWith adds Origin to what an answer varies by, where it does.
-func (p path) varyWith(plain, andOrigin []string) []string {
+func (p *path) varyWith(plain, andOrigin []string) []string {
 	if p.access != nil && len(p.access.origins) > 0 {
 		return andOrigin
 	}

@@ -207,7 +207,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p, ok = path{}, false
 	}
 	if r.Method == http.MethodOptions {
-		h.preflight(w, r, p)
+		h.preflight(w, r, &p)
 		return
 	}
 	if p.file != filePart && p.file != fileSegment { // whole media have nothing to read there
@@ -224,16 +224,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		err = errPath
 	case recorded:
-		err = h.vod(w, r, p)
+		err = h.vod(w, r, &p)
 	default:
-		err = h.admitted(w, r, p)
+		err = h.admitted(w, r, &p)
 	}
 	if err != nil {
-		h.refuse(w, r, p, err)
+		h.refuse(w, r, &p, err)
 	}
 }
 
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, p *path) error {
 	switch p.file {
 	case fileMultivariant:
 		return h.multivariant(w, r, p)
@@ -258,7 +258,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, p path) error {
 
 // refuse answers an error: one line of text, or an object where the answer
 // would have been JSON. No refusal is stored by any cache.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p path, err error) {
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p *path, err error) {
 	code, text := http.StatusInternalServerError, "a fault of the server: its log says more"
 	for _, s := range statuses {
 		if errors.Is(err, s.err) {

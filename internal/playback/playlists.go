@@ -16,7 +16,7 @@ import (
 
 // multivariant answers index.m3u8: it mints the viewer id that the media
 // playlist's URL carries, so no cache may keep it.
-func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p *path) error {
 	st, err := h.playable(w, r, p.playbackID)
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p path) e
 // appendViewer appends the id of the viewer that asks: its own, where it brings
 // one, or a new one. errFull: it has none, or is not counted, and there is no
 // room.
-func (h *Handler) appendViewer(dst []byte, r *http.Request, p path) ([]byte, error) {
+func (h *Handler) appendViewer(dst []byte, r *http.Request, p *path) ([]byte, error) {
 	text, promised := viewerQuery(r.URL.RawQuery)
 	known, ok := h.signer.Verify(p.playbackID, text)
 	if !(ok && h.counter.Knows(known)) && h.gate.full() {
@@ -63,7 +63,7 @@ func (h *Handler) appendViewer(dst []byte, r *http.Request, p path) ([]byte, err
 }
 
 // appendMinted appends a new viewer id.
-func (h *Handler) appendMinted(dst []byte, p path, promised bool) []byte {
+func (h *Handler) appendMinted(dst []byte, p *path, promised bool) []byte {
 	if p.private() {
 		return h.appendGranted(dst, p.admission, promised)
 	}
@@ -150,7 +150,7 @@ func (h *Handler) record(ctx context.Context, playbackID string) (livestream.Rec
 
 // media answers a media playlist: at once, or when what its directives name is
 // there.
-func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) media(w http.ResponseWriter, r *http.Request, p *path) error {
 	st := p.of(h.registry)
 	if st == nil || st.Over() {
 		return h.absent(r.Context(), p)
@@ -194,7 +194,7 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, p path) error {
 
 // reload waits for a position, for three target durations at most
 // (rfc8216bis-22 section 6.2.5.2).
-func (h *Handler) reload(w http.ResponseWriter, r *http.Request, p path, win *hls.Window, want hls.Position) (*hls.Snapshot, error) {
+func (h *Handler) reload(w http.ResponseWriter, r *http.Request, p *path, win *hls.Window, want hls.Position) (*hls.Snapshot, error) {
 	if s := win.Current(); s.Listed() && s.Has(want) {
 		return s, nil
 	}
@@ -209,7 +209,7 @@ func (h *Handler) reload(w http.ResponseWriter, r *http.Request, p path, win *hl
 
 // absent says why a run is not in memory. A session that outlived a restart of
 // the server goes on under the same URL once its encoder is back.
-func (h *Handler) absent(ctx context.Context, p path) error {
+func (h *Handler) absent(ctx context.Context, p *path) error {
 	if h.registry.Stream(p.playbackID) != nil {
 		return errOver
 	}
@@ -249,7 +249,7 @@ func (h *Handler) writePlaylist(w http.ResponseWriter, r *http.Request, b *hls.B
 
 // verified returns the viewer that a request counts for: none when the id's MAC
 // is wrong, which plays all the same.
-func (h *Handler) verified(p path) (viewer.ID, bool) {
+func (h *Handler) verified(p *path) (viewer.ID, bool) {
 	if p.verified {
 		return p.id, true
 	}

@@ -24,7 +24,7 @@ type State struct {
 }
 
 // state answers with JSON, or with an event stream where that is accepted.
-func (h *Handler) state(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) state(w http.ResponseWriter, r *http.Request, p *path) error {
 	w.Header()["Vary"] = p.varyWith(varyAccept, varyAcceptOrigin)
 	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
 		return h.events(w, r, p)

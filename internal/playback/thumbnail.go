@@ -26,7 +26,7 @@ var (
 )
 
 // thumbnail answers a picture of what is on air. Whoever fetches it is no viewer.
-func (h *Handler) thumbnail(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) thumbnail(w http.ResponseWriter, r *http.Request, p *path) error {
 	width, err := widthOf(r.URL.RawQuery)
 	if err != nil {
 		return err

@@ -77,7 +77,7 @@ func parseVOD(s string) (path, bool) {
 
 // vod finds the recording that a path is of, and answers what may be answered. A
 // recording is as private as its livestream.
-func (h *Handler) vod(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) vod(w http.ResponseWriter, r *http.Request, p *path) error {
 	if h.archive == nil {
 		return errNoRecording
 	}
@@ -100,7 +100,7 @@ func (h *Handler) vod(w http.ResponseWriter, r *http.Request, p path) error {
 // multivariantVOD answers the multivariant playlist of a recording, while there is
 // room for one more viewer. Who watches a recording is not counted, and so takes
 // no place.
-func (h *Handler) multivariantVOD(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) multivariantVOD(w http.ResponseWriter, r *http.Request, p *path) error {
 	if h.gate.full() {
 		return errFull
 	}
@@ -118,7 +118,7 @@ func (h *Handler) multivariantVOD(w http.ResponseWriter, r *http.Request, p path
 
 // serveVOD answers a file of a recording. Nobody is counted: seconds are those of
 // the broadcast.
-func (h *Handler) serveVOD(w http.ResponseWriter, r *http.Request, p path) error {
+func (h *Handler) serveVOD(w http.ResponseWriter, r *http.Request, p *path) error {
 	rec := p.recording
 	switch p.file {
 	case fileVOD:
@@ -158,7 +158,7 @@ func (h *Handler) serveVOD(w http.ResponseWriter, r *http.Request, p path) error
 
 // writeVOD answers a playlist of a recording. It is compressed for each who asks:
 // players ask once.
-func (h *Handler) writeVOD(w http.ResponseWriter, r *http.Request, p path, body []byte, cache []string) error {
+func (h *Handler) writeVOD(w http.ResponseWriter, r *http.Request, p *path, body []byte, cache []string) error {
 	zip := acceptsGzip(r) && len(body) > 1024
 	tag := strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 16)
 	if zip {
