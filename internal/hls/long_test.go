@@ -135,3 +135,23 @@ func TestPastNamesItsMap(t *testing.T) {
 		}
 	}
 }
+
+// Who still reads a list of before is not disturbed by what leaves it since.
+func TestPastViewStays(t *testing.T) {
+	const each = 2 * time.Second
+	p := past{listFor: time.Minute}
+	for msn := range int64(blockSegments + 60) {
+		p.add(PastSegment{MSN: msn, Duration: each, start: time.Duration(msn) * each, mapURI: archive.InitName(1, 0)})
+	}
+	old := p.view()
+	before := (&long{past: old, start: old.appendMap(nil, old.listFrom)}).raw("")
+	for n := range time.Duration(2) {
+		p.trim((blockSegments+60+n)*each, each)
+	}
+	if p.base == 0 {
+		t.Fatal("no block was let go")
+	}
+	if after := (&long{past: old, start: old.appendMap(nil, old.listFrom)}).raw(""); !bytes.Equal(before, after) {
+		t.Error("the list of before is another")
+	}
+}

@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"slices"
 	"time"
 
 	"tally/internal/hls/archive"
@@ -139,8 +140,7 @@ func (p *past) trim(edge, target time.Duration) {
 	p.left = append(p.left[:0], p.left[n:]...)
 	p.keepFrom += int64(n)
 	for p.keepFrom-p.base >= blockSegments {
-		p.blocks[0] = nil
-		p.blocks = append([]*block(nil), p.blocks[1:]...)
+		p.blocks = slices.Clone(p.blocks[1:]) // views share the slice, so it is replaced
 		p.base += blockSegments
 	}
 }
