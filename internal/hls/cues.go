@@ -102,7 +102,7 @@ func (s *Stream) placeWaiting() {
 func (s *Stream) cueDate(at int64) time.Time {
 	c := s.clock()
 	x := at*c.scale/media.VideoTimescale + c.lead.offset
-	return s.domainFrom.Add(c.duration(max(x, c.domain) - c.domain))
+	return s.date(c.duration(max(x, c.domain) - c.domain))
 }
 
 // clock is the cutter by which the present domain's time is told.
@@ -123,7 +123,7 @@ func (s *Stream) newest() time.Time {
 	switch {
 	case s.running:
 		c := s.clock()
-		return s.domainFrom.Add(c.duration(max(c.start, c.lead.end) - c.domain))
+		return s.date(c.duration(max(c.start, c.lead.end) - c.domain))
 	case s.holding:
 		return s.main.held.date(s.main.held.at)
 	}

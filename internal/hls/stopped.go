@@ -101,6 +101,9 @@ func (r *Rendition) fillPart(end int64, ends bool) bool {
 	}
 	if length > 0 {
 		at := h.date(h.at)
+		if h.live {
+			at = r.dated(at)
+		}
 		r.add(h.cut(length), at)
 	}
 	_, decided := r.stream.grid.end(r.seat.msn)

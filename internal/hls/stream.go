@@ -44,6 +44,7 @@ type Stream struct {
 	timeline   time.Duration // where the decode times of the next domain begin
 	over       time.Time     // the date at which the domain before ended
 	domainFrom time.Time     // arrival of the domain's first frame
+	dates      dating        // of the domain
 	jumper     media.TrackID // whose clock jumped, so that the domain began; 0: none
 	fresh      bool          // the present publish has made a part
 	gop        gopMeter

@@ -207,7 +207,7 @@ var fixtures = []fixture{
 	{"pdt-present", "a segment without a date", nil, edited(3, func(m *playlist.Media) { at(m, 15).ProgramDateTime = time.Time{} })},
 	{"pdt-consistent", "a date taken from the arrival of the segment", nil, edited(3, func(m *playlist.Media) {
 		if s := at(m, 15); s.URI != "" {
-			s.ProgramDateTime = s.ProgramDateTime.Add(40 * time.Millisecond)
+			s.ProgramDateTime = s.ProgramDateTime.Add(10 * time.Millisecond)
 		}
 	})},
 	{"map-present", "a segment before the first map", []string{"map-discontinuity", "media-parse"}, edited(3, func(m *playlist.Media) {

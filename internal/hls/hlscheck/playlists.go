@@ -209,9 +209,13 @@ func (c *Checker) checkDates(m *playlist.Media) {
 	}
 }
 
-// dateTolerance is what a date may differ from the end of the segment before
-// it: each is printed in milliseconds.
-const dateTolerance = 2 * time.Millisecond
+// dateTolerance and datePPM are what a date may differ from the end of the segment
+// before it: each is printed in milliseconds, and dates may be slewed towards another
+// clock than the media's, by less than anybody could see.
+const (
+	dateTolerance = 2 * time.Millisecond
+	datePPM       = 2000
+)
 
 func (c *Checker) checkNeighbours(before, s *playlist.Segment, msn int64) {
 	if s.Map != before.Map && !s.Discontinuity {
@@ -228,7 +232,7 @@ func (c *Checker) checkNeighbours(before, s *playlist.Segment, msn int64) {
 	switch {
 	case s.Discontinuity && off <= -time.Second:
 		c.report("pdt-consistent", msn, "date goes back by %v across a discontinuity", -off)
-	case !s.Discontinuity && off.Abs() > dateTolerance:
+	case !s.Discontinuity && off.Abs() > dateTolerance+before.Duration/1_000_000*datePPM:
 		c.report("pdt-consistent", msn, "date is %v after the end of the segment before", off)
 	}
 }

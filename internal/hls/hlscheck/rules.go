@@ -38,7 +38,7 @@ var Rules = []Rule{
 	{"uri-unique", "design 5", "no two segments or parts have the same URI, also when one of them has left"},
 
 	{"pdt-present", "design 5", "each segment has EXT-X-PROGRAM-DATE-TIME"},
-	{"pdt-consistent", "22 section 6.2.1", "dates follow from durations between discontinuities, and never go back by a second across one"},
+	{"pdt-consistent", "22 section 6.2.1", "dates follow from durations between discontinuities, but for 2 ms and 0.2 % by which they may be slewed, and never go back by a second across one"},
 	{"pdt-future", "design 5", "what is listed is not dated more than a second later than it is read"},
 	{"map-present", "22 section 3.1.2, 4.4.4.5", "an EXT-X-MAP applies to each segment"},
 	{"gap-parts", "22 section 4.4.4.9; design 3", "the parts of an EXT-X-GAP segment have GAP=YES, and no others"},

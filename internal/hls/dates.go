@@ -1,0 +1,120 @@
+package hls
+
+import (
+	"time"
+
+	"tally/internal/media"
+)
+
+// Dates run by the encoder's clock from the arrival of a domain's first frame on.
+// No crystal is exact, so they are slewed towards arrival: each segment's date is
+// moved by a share of the segment before that is too small to be seen.
+const (
+	// slewPPM is the most that dates are moved, in millionths of media time: half as
+	// much again as clocks of encoders are off (0.1 %), and 3 ms in a segment of 2 s,
+	// where dates are printed in milliseconds.
+	slewPPM = 1500
+	// slewSlack is how far arrivals may be from their dates before those are moved. A
+	// choice: more than a network's jitter, less than a part.
+	slewSlack = 50 * time.Millisecond
+	// slewSpan times slewSpans is how long the least delay is looked for: longer than
+	// a backlog takes to come.
+	slewSpan  = 8 * time.Second
+	slewSpans = 4
+	// slewKept is how many segments a rendition may be behind another. A choice: what
+	// lies further back is dated like the newest.
+	slewKept = 16
+)
+
+// A dating is how the dates of a domain differ from its media time. Of a frame that
+// came, what it was delayed on its way is not known; but the least delay of many is
+// nearly the same at any time, so what that grows or shrinks by is the encoder's clock.
+// Frames that come late, one or all of five seconds, move nothing.
+type dating struct {
+	began  time.Duration // arrival of the domain's first frame, since Registry.began
+	shift  time.Duration // of the newest segment's dates
+	recent [slewKept]shifted
+
+	least [slewSpans + 1]time.Duration // by span, the present one last: arrival less media time, since began
+	spans int                          // that are over
+	until time.Duration                // where the present one ends, since began; 0: nothing came
+}
+
+// A shifted segment is one whose dates are decided.
+type shifted struct {
+	msn   int64
+	shift time.Duration
+}
+
+// saw takes note of a frame that came, and where on the domain's timeline it is.
+func (d *dating) saw(arrived, at time.Duration) {
+	since := arrived - d.began
+	switch last := &d.least[slewSpans]; {
+	case d.until == 0:
+		d.until, *last = since+slewSpan, since-at
+	case since >= d.until:
+		copy(d.least[:], d.least[1:])
+		d.until, *last = since+slewSpan, since-at
+		d.spans++
+	default:
+		*last = min(*last, since-at)
+	}
+}
+
+// of is the shift of a segment's dates. The first rendition to begin one of that
+// number decides it; before is how long the segment before it was there.
+func (d *dating) of(msn int64, before time.Duration) time.Duration {
+	switch was := &d.recent[msn%slewKept]; {
+	case was.msn == msn:
+		return was.shift
+	case was.msn < msn:
+		d.shift += d.step(time.Duration(int64(before) / 1_000_000 * slewPPM))
+		*was = shifted{msn, d.shift}
+	}
+	return d.shift
+}
+
+// step is by how much the dates move on with the next segment, at most that far.
+func (d *dating) step(most time.Duration) time.Duration {
+	if d.spans < slewSpans {
+		return 0
+	}
+	off := d.least[0] - d.shift
+	for _, least := range d.least[1:] {
+		off = min(off, least-d.shift)
+	}
+	switch {
+	case off > slewSlack:
+		return min(off-slewSlack, most)
+	case off < -slewSlack:
+		return max(off+slewSlack, -most)
+	}
+	return 0
+}
+
+// The methods below are the writers' side: the caller holds Stream.mu.
+
+// onTime takes note of when a frame of the present domain came.
+func (s *Stream) onTime(f *media.Frame) {
+	if c := s.lead.cut; c != nil && c.lead.track.ID == f.Track && c.lead.begun {
+		s.dates.saw(s.arrived, c.duration(f.DTS+c.lead.offset-c.domain))
+	}
+}
+
+// date is the wall time of what is that long behind the domain's begin, as the
+// newest segment has it.
+func (s *Stream) date(at time.Duration) time.Time { return s.domainFrom.Add(at + s.dates.shift) }
+
+// dated moves the date of the part that comes next, which is that by the encoder's
+// clock, to where its segment's dates are.
+func (r *Rendition) dated(at time.Time) time.Time {
+	g := &r.ring
+	if open := g.open(); open != nil {
+		return at.Add(r.stream.dates.of(open.msn, 0))
+	}
+	before := time.Duration(0)
+	if n := len(g.segs); n > 0 && !g.discNext {
+		before = g.segs[n-1].length
+	}
+	return at.Add(r.stream.dates.of(g.nextMSN, before))
+}
