@@ -117,13 +117,12 @@ func (a *accesses) refresh(ctx context.Context, playbackID string) error {
 	}
 	acc, err := a.read(ctx, playbackID)
 	switch {
-	case errors.Is(err, livestream.ErrNotFound):
-		return nil // deleted: what is in memory ends by itself
+	case errors.Is(err, livestream.ErrNotFound): // deleted
+		a.drop(playbackID) // its recordings are for nobody
+		return nil         // runs in memory end by themselves
 	case err != nil:
 		// Nobody is let in by what may have been taken back: each request reads for itself.
-		if _, had := a.known.LoadAndDelete(playbackID); had {
-			a.n--
-		}
+		a.drop(playbackID)
 		for _, st := range a.registry.Streams(playbackID) {
 			st.SetAccess((*access)(nil))
 		}
@@ -134,6 +133,13 @@ func (a *accesses) refresh(ctx context.Context, playbackID string) error {
 		o.replace(errChanged)
 	}
 	return err
+}
+
+// drop forgets a playback id's access; the caller holds mu.
+func (a *accesses) drop(playbackID string) {
+	if _, had := a.known.LoadAndDelete(playbackID); had {
+		a.n--
+	}
 }
 
 // present returns the accesses by which requests of a playback id are admitted.

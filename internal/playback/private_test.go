@@ -34,6 +34,7 @@ type private struct {
 	store      sync.Mutex // guards what follows
 	revoked    []livestream.Revocation
 	unreadable bool
+	deleted    bool // the livestream
 	changed    chan string
 }
 
@@ -92,6 +93,17 @@ func (w *private) Revocations(context.Context, string, time.Time) ([]livestream.
 		return nil, io.ErrUnexpectedEOF
 	}
 	return append([]livestream.Revocation{}, w.revoked...), nil
+}
+
+// RecordByPlaybackID knows no livestream that was deleted.
+func (w *private) RecordByPlaybackID(ctx context.Context, playbackID string) (livestream.Record, error) {
+	w.store.Lock()
+	deleted := w.deleted
+	w.store.Unlock()
+	if deleted {
+		return livestream.Record{}, livestream.ErrNotFound
+	}
+	return w.world.RecordByPlaybackID(ctx, playbackID)
 }
 
 func (w *private) AwaitAccess(ctx context.Context) ([]string, error) {

@@ -195,3 +195,17 @@ func TestVODTakesNoPlace(t *testing.T) {
 	})
 }
 
+// TestVODOfALivestreamDeletedMeanwhile: nobody goes on with a recording whose
+// livestream was deleted.
+func TestVODOfALivestreamDeletedMeanwhile(t *testing.T) {
+	inPrivateVOD(t, func(t *testing.T, w *private) {
+		_, files := w.enterVOD("token=" + w.token("alice"))
+		w.store.Lock()
+		w.deleted = true
+		w.store.Unlock()
+		w.tell()
+		for _, at := range append(files, vodIndex) {
+			want(t, w.get(at), 404, noStore)
+		}
+	})
+}
