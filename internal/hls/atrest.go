@@ -123,16 +123,65 @@ func (s *Stream) record(o OpenOptions) {
 // no memory.
 func (s *Stream) endWindow() {
 	if s.dvr == 0 {
-		s.forget()
+		s.leave()
 		return
 	}
 	s.putToRest()
-	s.set(&s.closing, s.dvr-s.main.ring.listFor, s.forget)
+	// Who has the list of before asks for parts (rfc8216bis-22 section 6.2.2).
+	rest := s.dvr - s.main.ring.listFor
+	parts := min(rest, 3*s.main.ring.target)
+	s.set(&s.closing, parts, func() {
+		s.letGo()
+		s.set(&s.closing, rest-parts, s.leave)
+	})
+}
+
+// leave ends the time in which the ended playlist can be fetched. Its media stays
+// for as long as that playlist is, so that who was the last to load it plays to its
+// end (rfc8216bis-22 section 6.2.1), and parts for three target durations (6.2.2).
+func (s *Stream) leave() {
+	s.retired.Store(true)
+	held, length := int64(0), time.Duration(0)
+	for _, r := range s.all {
+		held += r.ring.bytes
+		length = max(length, r.listed())
+	}
+	s.lingering.Store(held)
+	s.registry.notify(s.playbackID)
+	s.set(&s.closing, max(length, 3*s.main.ring.target), s.forget)
+}
+
+// listed is how much media the playlist has.
+func (r *Rendition) listed() time.Duration {
+	g := &r.ring
+	switch i := g.listIndex(); {
+	case r.past.listFrom < r.past.next:
+		return g.edge - r.past.at(r.past.listFrom).start
+	case i < len(g.segs):
+		return g.edge - g.segs[i].start
+	}
+	return 0
+}
+
+// makeRoom forgets the run that has been over longest of those of s's playback id
+// that still hold memory. It reports whether there was one.
+func (s *Stream) makeRoom() bool {
+	all := s.registry.Streams(s.playbackID)
+	for i := len(all) - 1; i >= 0; i-- {
+		if o := all[i]; o != s && o.lingering.Swap(0) > 0 {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.forget()
+			return true
+		}
+	}
+	return false
 }
 
 // forget takes the stream out of the registry, and what of it is not kept off the
 // disk.
 func (s *Stream) forget() {
+	s.stop(&s.closing)
 	s.closeRecorder(true)
 	for _, r := range s.all {
 		r.past = past{listFor: r.past.listFor}
@@ -234,16 +283,25 @@ func (r *Rendition) trimPast() {
 	}
 }
 
-// atRest reports whether nothing is in memory any more that was listed.
-func (r *Rendition) atRest() bool { return len(r.ring.segs) == 0 }
+// atRest reports whether nothing of what is listed is in memory any more, but for
+// those who have the list of before.
+func (r *Rendition) atRest() bool {
+	return len(r.ring.segs) == 0 || r.ring.listIndex() == len(r.ring.segs)
+}
 
-// putToRest lets go of all memory of a run that has ended: what is still listed is
-// on disk.
+// putToRest lists from disk all that a run that has ended still lists.
 func (s *Stream) putToRest() {
 	for _, r := range s.all {
 		for r.ring.listIndex() < len(r.ring.segs) && r.ring.segs[r.ring.listIndex()].done != nil {
 			r.ring.unlist()
 		}
+		r.publish(true)
+	}
+}
+
+// letGo frees the memory of a run that is at rest.
+func (s *Stream) letGo() {
+	for _, r := range s.all {
 		for len(r.ring.segs) > 0 {
 			r.ring.drop()
 		}

@@ -241,13 +241,25 @@ func TestDVRWindowAfterTheEnd(t *testing.T) {
 		source.length = 40 * time.Second
 		s.send(1, source.items(t))
 		s.p.End(false)
-		time.Sleep(13 * time.Second)
+		s.playlist()
+		withParts, stream := s.v.media, s.stream()
+		time.Sleep(18*time.Second - time.Nanosecond) // a window in memory, and three targets for who has that list
+		synctest.Wait()
+		text := string(stream.Window().Current().Playlist(false, false).Data)
+		if lost := s.missing(stream.Window(), withParts); len(lost) > 0 || count(text, "EXT-X-PART:") > 0 {
+			t.Errorf("these cannot be fetched, or parts are listed still: %v", lost)
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
 		snap := s.stream().Window().Current()
 		if snap.Segment(1, snap.LastMSN) != nil || snap.Part(1, 100) != nil {
 			t.Error("there is media in memory")
 		}
+		if snap.SessionID() != "session" {
+			t.Errorf("who watches the past watches session %q", snap.SessionID())
+		}
 		checkForms(t, snap, nil)
-		text := string(snap.Playlist(false, false).Data)
+		text = string(snap.Playlist(false, false).Data)
 		if !snap.Ended || !snap.Listed() || count(text, "EXTINF") < 39 || count(text, "EXT-X-PART:") != 0 || !strings.HasSuffix(text, "#EXT-X-ENDLIST\n") {
 			t.Errorf("the ended playlist:\n%s", text)
 		}
@@ -256,9 +268,21 @@ func TestDVRWindowAfterTheEnd(t *testing.T) {
 				t.Errorf("segment %d is not there", msn)
 			}
 		}
-		time.Sleep(48 * time.Second)
+		time.Sleep(43 * time.Second)
 		synctest.Wait()
-		if s.stream() != nil {
+		if s.stream() != nil || !stream.Over() {
+			t.Error("the playlist is still there")
+		}
+		time.Sleep(38 * time.Second) // the list is 40 s long
+		synctest.Wait()
+		for msn := int64(1); msn <= snap.LastMSN; msn++ {
+			if s.pastOf(stream.Main(), 1, msn) == nil {
+				t.Errorf("segment %d is not there", msn)
+			}
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if s.registry.Run("play", "run") != nil {
 			t.Error("the run is still there")
 		}
 		if left, err := shelf.disk.List(""); err != nil || len(left) != 0 {

@@ -37,10 +37,9 @@ func NewRegistry(c Config) *Registry {
 // Run.EndsAt; if the two cross, the playlist goes on.
 func (r *Registry) Open(o OpenOptions) *Packager {
 	if s := r.Run(o.PlaybackID, o.Run.ID); s != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		r.insert(s) // its removal may have been under way
-		return s.attach(o)
+		if p := r.reopen(s, o); p != nil {
+			return p
+		}
 	}
 	s := newStream(r, o)
 	s.mu.Lock()
@@ -51,17 +50,40 @@ func (r *Registry) Open(o OpenOptions) *Packager {
 	return p
 }
 
-// Stream returns the newest run of a playback id, or nil when none is in
-// memory: never published since the server started, or ended long ago.
+// reopen lets a session continue s. One that is over is forgotten instead, and nil
+// returned: its playlist was told to be gone.
+func (r *Registry) reopen(s *Stream, o OpenOptions) *Packager {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.retired.Load() {
+		s.forget()
+		return nil
+	}
+	r.insert(s) // its removal may have been under way
+	return s.attach(o)
+}
+
+// Stream returns the newest run of a playback id that is not over, or nil when none
+// is in memory: never published since the server started, or ended long ago.
 func (r *Registry) Stream(playbackID string) *Stream {
-	if all := (*r.streams.Load())[playbackID]; len(all) > 0 {
-		return all[0]
+	for _, s := range (*r.streams.Load())[playbackID] {
+		if !s.Over() {
+			return s
+		}
 	}
 	return nil
 }
 
+// lingering is the memory that a playback id's runs hold that are over.
+func (r *Registry) lingering(playbackID string) (n int64) {
+	for _, s := range r.Streams(playbackID) {
+		n += s.lingering.Load()
+	}
+	return n
+}
+
 // Run returns that run of a playback id, which may be an older one that ended
-// a short while ago, or nil.
+// a short while ago and is over, or nil.
 func (r *Registry) Run(playbackID, runID string) *Stream {
 	for _, s := range (*r.streams.Load())[playbackID] {
 		if s.runID == runID {

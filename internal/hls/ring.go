@@ -206,11 +206,12 @@ func (r *ring) canShed() bool {
 	return len(r.segs) > 0 && (r.segs[0].left >= 0 || r.canUnlist(3*r.target))
 }
 
-// shed keeps the media of all renditions below the cap, those of the lowest
-// number first. It fails when three target durations do not fit.
+// shed keeps the media of all renditions, and of runs of before that are over,
+// below the cap: those first, then the lowest numbers. It fails when three target
+// durations do not fit.
 func (s *Stream) shed() error {
 	for {
-		held := int64(0)
+		held := s.registry.lingering(s.playbackID)
 		var oldest *ring
 		for _, r := range s.all {
 			g := &r.ring
@@ -223,6 +224,8 @@ func (s *Stream) shed() error {
 		switch {
 		case held <= s.main.ring.capBytes:
 			return nil
+		case s.makeRoom():
+			continue
 		case oldest == nil:
 			return s.tooMuch()
 		}

@@ -249,10 +249,13 @@ func (s *Snapshot) Past(epoch, msn int64) *PastSegment {
 // SessionID names the session that the newest media belongs to; "" where there
 // is none that can be fetched.
 func (s *Snapshot) SessionID() string {
-	if len(s.parts) == 0 {
-		return ""
+	switch {
+	case len(s.parts) > 0:
+		return s.parts[len(s.parts)-1].SessionID
+	case s.past != nil:
+		return s.past.at(s.past.next - 1).SessionID
 	}
-	return s.parts[len(s.parts)-1].SessionID
+	return ""
 }
 
 // Held reports whether the newest part stands in for media that did not come.

@@ -24,6 +24,8 @@ type Stream struct {
 	access     atomic.Value           // see Access
 	main       *Rendition             // the run's first: the muxed one, or the lead's of several
 	lineup     atomic.Pointer[lineup] // nil before the first media
+	retired    atomic.Bool            // see Over
+	lingering  atomic.Int64           // bytes of memory that it holds although it is over
 
 	// mu serialises the writers: the publisher's goroutine, the session's
 	// actor, the timers. Viewers never take it.
@@ -31,7 +33,7 @@ type Stream struct {
 	generation int64 // of the session's Packager; older ones are ignored
 	epoch      int64 // of the publish that may write; 0 before the first
 	gone       bool  // that publisher is gone
-	closing    alarm // ENDLIST, then removal
+	closing    alarm // ENDLIST, then the end of the playlist, then removal
 	delay      time.Duration
 	all        []*Rendition  // video first, by index; a muxed one before them
 	several    bool          // each track has a rendition of its own
@@ -71,6 +73,10 @@ func (s *Stream) SessionID() string { return *s.session.Load() }
 
 // RunID names the run in URLs.
 func (s *Stream) RunID() string { return s.runID }
+
+// Over reports whether the ended playlist has had its time: it is not served any
+// more, and the run's media is only for players that loaded it before.
+func (s *Stream) Over() bool { return s.retired.Load() }
 
 // Main is the rendition that Window is of.
 func (s *Stream) Main() *Rendition { return s.main }
@@ -162,7 +168,8 @@ func (s *Stream) end(linger time.Duration) {
 	s.set(&s.closing, linger, s.finish)
 }
 
-// finish gives the playlist its ENDLIST. It can be fetched for one window more.
+// finish gives the playlist its ENDLIST. It can be fetched for one window more,
+// and its media for as long again as that playlist is.
 func (s *Stream) finish() {
 	for _, r := range s.all {
 		r.publish(true)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tally/internal/hls"
+	"tally/internal/hls/playlist"
 	"tally/internal/livestream"
 	"tally/internal/media"
 )
@@ -31,17 +32,146 @@ func TestCleanEndLingers(t *testing.T) {
 		if got := s.playlist(); !s.v.window.Current().Ended || !strings.HasSuffix(got, "#EXT-X-ENDLIST\n") || strings.Contains(got, "HINT") {
 			t.Errorf("10 s after the end:\n%s", got)
 		}
-		if snap, err := s.v.window.Wait(s.t.Context(), hls.Position{MSN: 500, Part: -1}); !errors.Is(err, hls.ErrEnded) || snap == nil {
+		if snap, err := s.v.window.Wait(s.t.Context(), hls.Position{MSN: 500, Part: -1}, hls.Within{}); !errors.Is(err, hls.ErrEnded) || snap == nil {
 			t.Errorf("a reload of the ended playlist: %v, %v", snap, err)
 		}
-		if s.registry.Run("play", "run") == nil {
+		if r := s.registry.Run("play", "run"); r == nil || r.Over() {
 			t.Error("forgotten at once")
 		}
 		time.Sleep(12 * time.Second)
 		synctest.Wait()
-		if s.stream() != nil || s.registry.Run("play", "run") != nil {
-			t.Error("not forgotten after one window")
+		if r := s.registry.Run("play", "run"); s.stream() != nil || r == nil || !r.Over() {
+			t.Error("the playlist is there after one window, or the media is gone with it")
 		}
+	})
+}
+
+// missing are the files of an ended playlist that can not be fetched.
+func (s *stage) missing(w *hls.Window, m *playlist.Media) (uris []string) {
+	snap := w.Current()
+	for _, g := range m.Segments {
+		var epoch, n int64
+		if scan(g.Map, "init-%d-%d.mp4", &epoch, &n); snap.Init(epoch, n) == nil {
+			uris = append(uris, g.Map)
+		}
+		if scan(g.URI, "seg-%d-%d.m4s", &epoch, &n); snap.Segment(epoch, n) == nil && (s.v.past == nil || s.past(epoch, n) == nil) {
+			uris = append(uris, g.URI)
+		}
+		for _, p := range g.Parts {
+			if scan(p.URI, "part-%d-%d.m4s", &epoch, &n); snap.Part(epoch, n) == nil {
+				uris = append(uris, p.URI)
+			}
+		}
+	}
+	return uris
+}
+
+// Who loaded the ended playlist last plays it to its end, also when somebody else
+// publishes meanwhile. Then nothing of it is left.
+func TestMediaOutlivesThePlaylist(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		src := av
+		src.length = 20 * time.Second
+		s.begin(1)
+		s.send(1, src.items(t))
+		s.p.End(false)
+		s.playlist()
+		old, m := s.stream(), s.v.media
+		changed := s.registry.Changed("play")
+		time.Sleep(12 * time.Second)
+		synctest.Wait()
+		select {
+		case <-changed:
+		default:
+			t.Error("who waits for a change was not told that the playlist is gone")
+		}
+		next := run(2)
+		next.SessionID, next.Run.ID = "second", "next"
+		p := s.registry.Open(next)
+		if s.stream() == old || s.stream().RunID() != "next" || len(s.registry.Streams("play")) != 2 {
+			t.Error("the next run is not the playback id's stream")
+		}
+		p.End(false) // it never was playable, and is forgotten
+		if s.stream() != nil {
+			t.Error("the run that is over is the playback id's stream again")
+		}
+		time.Sleep(m.Length() - time.Nanosecond)
+		synctest.Wait()
+		if r := s.registry.Run("play", "run"); r != old {
+			t.Fatal("the media is gone before the end of who loaded the playlist last")
+		}
+		if lost := s.missing(old.Window(), m); len(lost) > 0 {
+			t.Errorf("these cannot be fetched: %v", lost)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if r := s.registry.Streams("play"); len(r) != 0 {
+			t.Errorf("%d runs are left", len(r))
+		}
+	})
+}
+
+// A session that goes on with a run whose playlist was told to be gone gets one
+// that begins anew, behind its numbers.
+func TestRunThatIsOverIsNotContinued(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		s.begin(1)
+		s.send(1, av.items(t))
+		s.p.End(false)
+		old := s.stream()
+		time.Sleep(13 * time.Second)
+		synctest.Wait()
+		o := run(2)
+		o.Run.MSNMark = 7
+		s.p = s.registry.Open(o)
+		if all := s.registry.Streams("play"); len(all) != 1 || all[0] == old || all[0].Over() {
+			t.Errorf("%d runs, the first is the old one: %t", len(all), all[0] == old)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s.stream() == nil {
+			t.Error("the old run's timer took the new one along")
+		}
+	})
+}
+
+// What lingers makes room for what is on air: together they stay below the cap.
+func TestLingeringMediaMakesRoom(t *testing.T) {
+	onStage(t, hls.Config{RingBytes: 5 << 20}, run(2), func(s *stage) {
+		src := av
+		src.bytes, src.length = 8000, 15*time.Second // 2.1 Mbit/s: 12 s are 3.2 MB
+		s.begin(1)
+		s.send(1, src.items(t))
+		s.p.End(false)
+		time.Sleep(12 * time.Second)
+		synctest.Wait()
+		o := run(2)
+		o.SessionID, o.Run.ID = "second", "next"
+		p := s.registry.Open(o)
+		p.Begin(2)
+		p.Mark(farAhead, farAhead)
+		seen, start := time.Duration(0), time.Now()
+		for _, it := range src.items(t) {
+			time.Sleep(it.at - time.Since(start))
+			if err := write(p, 2, it); err != nil {
+				t.Fatal(err)
+			}
+			if s.registry.Run("play", "run") != nil {
+				seen = time.Since(start)
+			}
+		}
+		if seen < 3*time.Second || seen > 10*time.Second {
+			t.Errorf("the old run was there for %v of the new one, want until the two are 5 MiB", seen)
+		}
+		var next playlist.Media
+		m, err := playlist.ParseMedia(string(s.stream().Window().Current().Playlist(false, false).Data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next = *m; next.Length() < 12*time.Second {
+			t.Errorf("%v of the new run are listed, want a window", next.Length())
+		}
+		p.End(false)
 	})
 }
 
@@ -54,7 +184,7 @@ func TestStopEndsAtOnce(t *testing.T) {
 		s.send(1, src.items(t))
 		waiting := make(chan error)
 		go func() {
-			_, err := s.v.window.Wait(s.t.Context(), hls.Position{MSN: s.v.window.Current().LastMSN + 2, Part: -1})
+			_, err := s.v.window.Wait(s.t.Context(), hls.Position{MSN: s.v.window.Current().LastMSN + 2, Part: -1}, hls.Within{})
 			waiting <- err
 		}()
 		synctest.Wait()
@@ -202,16 +332,16 @@ func TestWait(t *testing.T) {
 			{"past the advance part limit", hls.Position{MSN: 4, Part: 10}, hls.ErrTooFar},
 		} {
 			ctx, cancel := context.WithTimeout(s.t.Context(), 100*time.Millisecond)
-			got, err := s.v.window.Wait(ctx, c.want)
+			got, err := s.v.window.Wait(ctx, c.want, hls.Within{})
 			cancel()
 			if !errors.Is(err, c.err) || (err == nil) != (got != nil) {
 				t.Errorf("%s: %v, want %v", c.name, err, c.err)
 			}
 		}
-		if _, err := s.v.window.WaitPart(s.t.Context(), 1, snap.NextPart+1); !errors.Is(err, livestream.ErrNotFound) {
+		if _, err := s.v.window.WaitPart(s.t.Context(), 1, snap.NextPart+1, hls.Within{}); !errors.Is(err, livestream.ErrNotFound) {
 			t.Errorf("a part beyond the hint: %v", err)
 		}
-		if p, err := s.v.window.WaitPart(s.t.Context(), 1, 0); err != nil || p.Counter != 0 {
+		if p, err := s.v.window.WaitPart(s.t.Context(), 1, 0, hls.Within{}); err != nil || p.Counter != 0 {
 			t.Errorf("the first part: %v, %v", p, err)
 		}
 	})
@@ -233,14 +363,14 @@ func TestWaitEndsWithThePart(t *testing.T) {
 		answers := make(chan answer, 2)
 		want := hls.Position{MSN: snap.LastMSN + 1, Part: snap.OpenParts}
 		go func() {
-			got, err := s.v.window.Wait(s.t.Context(), want)
+			got, err := s.v.window.Wait(s.t.Context(), want, hls.Within{})
 			if err != nil {
 				t.Error(err)
 			}
 			answers <- answer{at: time.Now(), s: got}
 		}()
 		go func() {
-			p, err := s.v.window.WaitPart(s.t.Context(), 1, snap.NextPart)
+			p, err := s.v.window.WaitPart(s.t.Context(), 1, snap.NextPart, hls.Within{})
 			if err != nil {
 				t.Error(err)
 			}

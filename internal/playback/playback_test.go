@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -295,11 +296,31 @@ func TestEndedPlaylistStaysForOneWindow(t *testing.T) {
 				t.Errorf("with %q: directives are not ignored", query)
 			}
 		}
-		want(t, w.get(dir+uris(text, segments)[3]), 200, immutable)
-		time.Sleep(20 * time.Second)
+		text = want(t, w.get(dir+"index.m3u8"), 200, "no-cache")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		// Who has the list plays on.
+		all := slices.Concat(uris(text, initSection), uris(text, segments), uris(text, listedParts))
 		want(t, w.get(index), 404, noStore)
 		want(t, w.get(dir+"index.m3u8"), 404, noStore)
-		want(t, w.get(dir+uris(text, segments)[3]), 404, noStore)
+		if got := body(t, w.get("/hls/"+id+"/state")); !strings.Contains(got, `"ended"`) {
+			t.Errorf("state %s", got)
+		}
+		time.Sleep(12 * time.Second)
+		for _, uri := range all {
+			want(t, w.get(dir+uri), 200, immutable)
+		}
+		listed := time.Duration(0)
+		for _, length := range uris(text, `(?m)^#EXTINF:([0-9.]+),`) {
+			d, _ := time.ParseDuration(length + "s")
+			listed += d
+		}
+		w.expect("what was watched of the media that stayed", listed.Round(time.Microsecond), 0, 0)
+		time.Sleep(listed - 12*time.Second)
+		synctest.Wait()
+		for _, uri := range all {
+			want(t, w.get(dir+uri), 404, noStore)
+		}
 	})
 }
 
