@@ -81,6 +81,8 @@ func TestCaptionsAndCues(t *testing.T) {
 		return r && r.class === 'score' && JSON.parse(decodeURIComponent(r.attr['X-TALLY-DATA'])).home === 2 })()`, 10*time.Second)
 	p.Await("the API's cue on the text track for metadata", `[...video.textTracks].some((t) => t.kind === 'metadata' &&
 		[...t.cues].some((c) => c.id === '`+made.ID+`' && c.value.key === 'X-TALLY-DATA' && c.startTime > 0))`, 10*time.Second)
+	p.Await("the API's cue when the picture is there, as the document tells pages to look for it", `(() => { const r = tally.player.hls.latestLevelDetails.dateRanges['`+made.ID+`'];
+		return r && r.startTime > 0 && r.startTime <= video.currentTime && decodeURIComponent(r.attr['X-TALLY-DATA']) === '{"home":2}' })()`, 10*time.Second)
 	p.Await("the encoder's cues", `(() => {
 		const all = Object.values(tally.player.hls.latestLevelDetails.dateRanges), of = (c) => all.find((r) => r.class === c)?.attr ?? {};
 		return of('urn:scte:scte35:2013:bin')['SCTE35-OUT']?.startsWith('0xFC302F') &&
