@@ -39,7 +39,8 @@ type PublishCmd struct {
 
 // Help implements kong.HelpProvider.
 func (PublishCmd) Help() string {
-	return `Sends in real time and ends cleanly, on Ctrl-C too. MP4 files may have H.264, HEVC,
+	return `Sends in real time and ends cleanly, on Ctrl-C too. A server that stops asks it to
+reconnect; then it tries for a minute, and goes on with what is due. MP4 files may have H.264, HEVC,
 AV1, VP9, AAC, Opus and FLAC, and several tracks of each kind, which go out as
 Enhanced RTMP with their languages. Other files become MP4 with
 ffmpeg -i FILE -c:v libx264 -g 60 -c:a aac clip.mp4
@@ -65,7 +66,12 @@ func (c *PublishCmd) Run(ctx context.Context, s *Streams) error {
 	line := NewLiveLine(s)
 	var last publisher.Progress
 	err = publisher.Run(ctx, publisher.Options{
-		URL: c.URL, Source: source, Speed: 1,
+		URL: c.URL, Source: source, Speed: 1, Reconnect: reconnectFor,
+		OnReconnect: func(why error) {
+			if !c.JSON {
+				line.Print("the server asks to reconnect: " + oneLine(why))
+			}
+		},
 		OnProgress: func(p publisher.Progress) {
 			last = p
 			if !c.JSON {
@@ -85,6 +91,10 @@ func (c *PublishCmd) Run(ctx context.Context, s *Streams) error {
 	}
 	return nil
 }
+
+// reconnectFor is how long a server that asks for it is tried again: as long as a
+// broadcast waits for its encoder by default.
+const reconnectFor = 60 * time.Second
 
 // lagging says when the network or this machine does not keep up.
 func lagging(lag time.Duration) string {

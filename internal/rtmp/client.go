@@ -65,11 +65,50 @@ func (t Target) url() string {
 	return scheme + "://" + t.Host + "/" + t.App
 }
 
+// Moved is the target that a ReconnectRequest names: by a tcUrl, which may be
+// relative to the present one, with the same key. "": the same target. Where the
+// present one has TLS another without is refused, because the key is in what is
+// sent there.
+func (t Target) Moved(tcURL string) (Target, error) {
+	if tcURL == "" {
+		return t, nil
+	}
+	base, err := url.Parse(t.url())
+	if err != nil {
+		return Target{}, errMoved
+	}
+	u, err := base.Parse(tcURL)
+	if err != nil || u.User != nil {
+		return Target{}, errMoved
+	}
+	to, err := ParseURL(u.Scheme + "://" + u.Host + "/" + strings.Trim(u.Path, "/") + "/key")
+	if err != nil || to.App == "" || t.TLS && !to.TLS {
+		return Target{}, errMoved
+	}
+	to.Key = t.Key
+	return to, nil
+}
+
+var errMoved = errors.New("the server asks to reconnect to an address that is none, or has no TLS although this one has")
+
+// A ReconnectError says that the server asks to publish anew
+// (Enhanced RTMP v2, section "Reconnect Request").
+type ReconnectError struct {
+	Status
+	TCURL string // where, absolute or relative; "": where it was
+}
+
+func (e *ReconnectError) Error() string { return (&StatusError{e.Status}).Error() }
+
+// capsReconnect is the flag of connect's capsEx that says so.
+const capsReconnect = 1
+
 // A Dial says how to connect. Its zero value is ready.
 type Dial struct {
 	TLS       *tls.Config // for rtmps; nil: system roots, the host's name
 	ChunkSize int         // of what we send; 0: 64 KB
 	Encoder   string      // what we call ourselves; "": DefaultEncoder
+	Reconnect bool        // say that we come back where a ReconnectError asks for it
 }
 
 // DefaultEncoder is the client's flashVer.
@@ -130,9 +169,12 @@ func (d Dial) publish(nc net.Conn, t Target) (*Client, error) {
 	if err := c.SetChunkSize(d.ChunkSize); err != nil {
 		return nil, err
 	}
-	_, err := c.call("connect", amf0.Object{{Name: "app", Value: t.App}, {Name: "type", Value: "nonprivate"},
-		{Name: "flashVer", Value: d.Encoder}, {Name: "tcUrl", Value: t.url()}})
-	if err != nil {
+	object := amf0.Object{{Name: "app", Value: t.App}, {Name: "type", Value: "nonprivate"},
+		{Name: "flashVer", Value: d.Encoder}, {Name: "tcUrl", Value: t.url()}}
+	if d.Reconnect {
+		object = append(object, amf0.Property{Name: "capsEx", Value: float64(capsReconnect)})
+	}
+	if _, err := c.call("connect", object); err != nil {
 		return nil, err
 	}
 	return c, c.begin()
@@ -224,8 +266,15 @@ func (c *Client) listen() {
 			c.err = err
 			return
 		}
-		if s := statusOf(cmd.Arg(0)); cmd.Name == "onStatus" && s.Level == LevelError {
+		if cmd.Name != "onStatus" {
+			continue
+		}
+		switch s := statusOf(cmd.Arg(0)); {
+		case s.Level == LevelError:
 			c.err = &StatusError{s}
+			return
+		case s.Code == ReconnectRequest:
+			c.err = &ReconnectError{s, amf0.Text(cmd.Arg(0), "tcUrl")}
 			return
 		}
 	}
@@ -234,7 +283,8 @@ func (c *Client) listen() {
 // Done is closed when the server has ended the publish or the connection.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Err says why Done is closed: a *StatusError when the server told.
+// Err says why Done is closed: a *StatusError when the server told, or a
+// *ReconnectError.
 func (c *Client) Err() error {
 	<-c.done
 	return c.err

@@ -45,6 +45,12 @@ type Options struct {
 	ChunkSize  int         // 0: 64 KB
 	// Timeout bounds connecting and being accepted; 0: 15 s.
 	Timeout time.Duration
+	// Reconnect is how long Run tries to come back when the server asks it to
+	// reconnect; 0: that ends it. What was due meanwhile is left out, as encoders
+	// do.
+	Reconnect time.Duration
+	// OnReconnect is called with the server's words when it asks; may be nil.
+	OnReconnect func(why error)
 }
 
 // Progress tells how far a publish is.
@@ -109,28 +115,48 @@ func Run(ctx context.Context, o Options) error {
 	if o.Timeout == 0 {
 		o.Timeout = 15 * time.Second
 	}
-	dial, cancel := context.WithTimeout(ctx, o.Timeout)
-	defer cancel()
-	c, err := rtmp.Publish(dial, target, rtmp.Dial{TLS: o.TLS, ChunkSize: o.ChunkSize, Encoder: o.Encoder})
-	if err != nil {
+	r := &run{o: o, target: target}
+	if err := r.connect(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
-		return fmt.Errorf("publish to %s: %w", target.Host, err)
+		return err
 	}
-	if o.OnStart != nil {
-		o.OnStart()
-	}
-	r := &run{c: c, o: o, began: time.Now()}
+	r.began = time.Now()
 	err = r.send(ctx)
+	for away, ok := errors.AsType[*rtmp.ReconnectError](err); ok && o.Reconnect > 0; away, ok = errors.AsType[*rtmp.ReconnectError](err) {
+		if err = r.comeBack(ctx, away); err == nil {
+			err = r.send(ctx)
+		} else if ctx.Err() != nil {
+			r.report()
+			return nil
+		}
+	}
 	r.report()
 	return errors.Join(err, r.end(err))
 }
 
-// run is one accepted publish.
+// connect publishes to the target.
+func (r *run) connect(ctx context.Context) (err error) {
+	dial, cancel := context.WithTimeout(ctx, r.o.Timeout)
+	defer cancel()
+	r.c, err = rtmp.Publish(dial, r.target, rtmp.Dial{TLS: r.o.TLS, ChunkSize: r.o.ChunkSize, Encoder: r.o.Encoder, Reconnect: r.o.Reconnect > 0})
+	if err != nil {
+		return fmt.Errorf("publish to %s: %w", r.target.Host, err)
+	}
+	if r.o.OnStart != nil {
+		r.o.OnStart()
+	}
+	return nil
+}
+
+// run is what is published, over one connection or several that follow each other.
 type run struct {
 	c        *rtmp.Client
+	target   rtmp.Target
 	o        Options
+	opening  opening
+	resuming bool // after a reconnect, until the first keyframe that is due
 	began    time.Time
 	first    int64 // time of the first media tag, ms
 	seen     bool
@@ -156,6 +182,11 @@ func (r *run) send(ctx context.Context) error {
 				return nil
 			}
 			return err
+		}
+		if r.o.Reconnect > 0 {
+			if r.opening.note(t); r.missed(t) {
+				continue
+			}
 		}
 		if err := r.c.WriteTag(r.stamped(t)); err != nil {
 			return r.why(err)
@@ -205,6 +236,9 @@ func (r *run) why(err error) error {
 		if s, ok := errors.AsType[*rtmp.StatusError](r.c.Err()); ok {
 			return s
 		}
+		if s, ok := errors.AsType[*rtmp.ReconnectError](r.c.Err()); ok {
+			return s
+		}
 	case <-time.After(time.Second): // its last words may still be under way
 	}
 	return err
@@ -246,6 +280,7 @@ func (r *run) report() {
 // end leaves the server as asked; after an error there is nobody to be polite to.
 func (r *run) end(err error) error {
 	switch {
+	case r.c == nil: // it could not come back
 	case err != nil || r.o.End == Cut:
 		r.c.Close()
 	case r.o.End == Reset:
