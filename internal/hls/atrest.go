@@ -305,7 +305,9 @@ func (s *Stream) letGo() {
 		for len(r.ring.segs) > 0 {
 			r.ring.drop()
 		}
+		r.still = still{} // it is inside the bytes of a part
 		r.publish(true)
+		r.text = nil
 	}
 }
 

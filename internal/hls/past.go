@@ -86,7 +86,7 @@ func (p *past) add(s PastSegment) {
 	}
 	n := len(p.blocks)
 	if n == 0 || len(p.blocks[n-1].segs) == blockSegments {
-		b := &block{segs: make([]PastSegment, 0, blockSegments)}
+		b := &block{}                        // without room for more: a short broadcast has a few, for hours maybe
 		p.blocks = append(p.blocks[:n:n], b) // views share the slice
 		n++
 	}

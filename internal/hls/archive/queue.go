@@ -5,16 +5,19 @@ import "sync"
 // A queue hands tasks to one writer, in order. Those that are media are refused
 // when it is full; the others are few, and are always taken.
 type queue struct {
-	mu    sync.Mutex
-	more  sync.Cond
-	tasks []task
-	next  int // of tasks: what is before it was taken
-	bytes int // of the media in tasks
-	done  bool
+	mu      sync.Mutex
+	more    sync.Cond
+	begin   func() // a writer
+	tasks   []task
+	next    int // of tasks: what is before it was taken
+	bytes   int // of the media in tasks
+	working bool
+	resting bool // the writer ends when it has done all there is; the next task begins another
+	done    bool
 }
 
-func newQueue() *queue {
-	q := new(queue)
+func newQueue(begin func()) *queue {
+	q := &queue{begin: begin}
 	q.more.L = &q.mu
 	return q
 }
@@ -33,8 +36,20 @@ func (q *queue) offer(t task) bool {
 	}
 	q.tasks = append(q.tasks, t)
 	q.bytes += t.size()
+	if !q.working {
+		q.working = true
+		q.begin()
+	}
 	q.more.Signal()
 	return true
+}
+
+// rest says whether the writer need not wait for more.
+func (q *queue) rest(resting bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.resting = resting
+	q.more.Signal()
 }
 
 // close lets take end once everything was taken.
@@ -45,12 +60,13 @@ func (q *queue) close() {
 	q.more.Signal()
 }
 
-// take waits for the next task; false: there is none any more.
+// take waits for the next task; false: the writer is to end.
 func (q *queue) take() (task, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for q.next == len(q.tasks) {
-		if q.done {
+		if q.done || q.resting {
+			q.tasks, q.next, q.working = nil, 0, false
 			return task{}, false
 		}
 		q.tasks, q.next = q.tasks[:0], 0

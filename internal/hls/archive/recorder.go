@@ -1,6 +1,8 @@
 package archive
 
 import (
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -58,8 +60,8 @@ func (e *Entry) Settle() bool {
 func (e *Entry) lost() bool { return e.state.Load() == stateLost }
 
 // A Recorder writes the segments of one run. What is handed to it is written by
-// one goroutine; none of the methods waits for that. All but Trouble are called
-// by one goroutine at a time.
+// one goroutine, which is there while a session is; none of the methods waits for
+// that. All but Trouble are called by one goroutine at a time.
 type Recorder struct {
 	library *Library
 	run     string
@@ -96,9 +98,9 @@ const (
 
 // Record begins to write a run. The Recorder must be closed.
 func (l *Library) Record(run string) *Recorder {
-	r := &Recorder{library: l, run: run, queue: newQueue(), lanes: map[string]*Lane{}}
+	r := &Recorder{library: l, run: run, lanes: map[string]*Lane{}}
+	r.queue = newQueue(func() { l.wg.Go(r.write) })
 	l.lists(run, 1)
-	l.wg.Go(r.write)
 	return r
 }
 
@@ -107,20 +109,29 @@ func (r *Recorder) Begin(a About) {
 	r.End()
 	a.Run = r.run
 	r.session = &session{about: a}
+	r.queue.rest(false)
 	r.library.hold(a.SessionID)
 	if !a.Keep {
 		r.passing = append(r.passing, a.SessionID)
 	}
 }
 
-// End says that no segment of the session follows.
+// End says that no segment of the session follows. What the run lists may be
+// listed for hours yet, which takes no goroutine and no open file.
 func (r *Recorder) End() {
 	if r.session == nil {
 		return
 	}
 	id := r.session.about.SessionID
 	r.session = nil
-	r.queue.offer(task{do: func() { r.library.letGo(id) }})
+	lanes := slices.Collect(maps.Values(r.lanes))
+	r.queue.offer(task{do: func() {
+		for _, lane := range lanes {
+			lane.closeFiles()
+		}
+		r.library.letGo(id)
+	}})
+	r.queue.rest(true)
 }
 
 // Trouble says why segments are lost at present, for people; "" while none are.

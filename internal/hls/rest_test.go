@@ -1,0 +1,99 @@
+package hls_test
+
+import (
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tally/internal/blob"
+	"tally/internal/hls"
+	"tally/internal/hls/archive"
+)
+
+// A counted store knows how many objects are open for writing.
+type counted struct {
+	blob.Store
+	open int // the recorder's goroutine writes it; read while none is there
+}
+
+type countedWriter struct {
+	blob.Writer
+	of *counted
+}
+
+func (c *counted) Create(name string) (blob.Writer, error) {
+	w, err := c.Store.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	c.open++
+	return countedWriter{w, c}, nil
+}
+
+func (w countedWriter) Close() error {
+	w.of.open--
+	return w.Writer.Close()
+}
+
+// What ended and is listed for hours yet takes no goroutine, no open file, and of
+// memory a few kilobytes: a publisher may begin a new run each second.
+func TestManyRunsAtRest(t *testing.T) {
+	const runs, picture = 26, 20_000
+	synctest.Test(t, func(t *testing.T) {
+		shelf := newShelf(t, t.TempDir())
+		store := &counted{Store: shelf.disk}
+		shelf.lib = archive.New(archive.Config{Blobs: store})
+		defer shelf.close()
+		registry := hls.NewRegistry(hls.Config{Archive: shelf.lib})
+		defer registry.Close()
+		src := synth{fps: 30, gop: 60, announces: 1, length: 3 * time.Second, bytes: picture}.items(t)
+		publish := func(name string) {
+			o := dvrRun(6 * time.Hour)
+			o.Run.ID, o.SessionID, o.Keep = name, "session-"+name, name[0]%2 == 0
+			s := &stage{t: t, registry: registry, p: registry.Open(o)}
+			s.begin(1)
+			for start, i := time.Now(), 0; i < len(src); i++ {
+				it := src[i]
+				time.Sleep(it.at - time.Since(start))
+				if err := write(s.p, 1, it); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.p.End(false)
+			synctest.Wait() // or what the disk has not taken in time is lost
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		}
+		many := func(kind string) {
+			for i := range runs {
+				publish(string(rune('a'+i)) + kind)
+			}
+		}
+		many("warm")
+		goroutines, before := runtime.NumGoroutine(), inUse()
+		many("counted")
+		if n := len(registry.Streams("play")); n != 2*runs {
+			t.Fatalf("%d runs are listed, want %d", n, 2*runs)
+		}
+		if n := runtime.NumGoroutine() - goroutines; n > 2 {
+			t.Errorf("%d runs at rest hold %d goroutines", runs, n)
+		}
+		if store.open > 0 {
+			t.Errorf("%d runs at rest hold %d open files", runs, store.open)
+		}
+		if each := (inUse() - before) / runs; each > 16<<10 {
+			t.Errorf("a run at rest takes %d bytes", each)
+		}
+		runtime.KeepAlive(src)
+	})
+}
+
+// inUse is how many bytes of heap are in use.
+func inUse() int64 {
+	runtime.GC()
+	runtime.GC() // and what pools had
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
