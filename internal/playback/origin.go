@@ -38,7 +38,8 @@ func (h *Handler) allows(r *http.Request, acc *access, origin string) bool {
 		}
 		// https://*.example.com stands for every host below example.com
 		if scheme, domain, ok := strings.Cut(o, "*"); ok && len(origin) >= len(o) &&
-			strings.HasPrefix(origin, scheme) && strings.HasSuffix(origin, domain) {
+			strings.HasPrefix(origin, scheme) && strings.HasSuffix(origin, domain) &&
+			!strings.ContainsAny(origin[len(scheme):len(origin)-len(domain)], `/\?#:@`) { // it is host all through
 			return true
 		}
 	}

@@ -472,6 +472,8 @@ func TestAllowedOrigins(t *testing.T) {
 			{"a host that ends alike", []string{"Origin", "https://notexample.com"}, ""},
 			{"the domain above", []string{"Origin", "https://example.com:9"}, ""},
 			{"no label", []string{"Origin", "https://.example.com"}, ""},
+			{"a path that ends alike", []string{"Origin", "https://evil.example/.example.com"}, ""},
+			{"a Referer whose host ends at a backslash", []string{"Referer", `https://evil.example\.example.com/`}, ""},
 			{"null", []string{"Origin", "null"}, ""},
 			{"empty", []string{"Origin", ""}, ""},
 			{"another page by Referer", []string{"Referer", "https://evil.example/?https://example.org/"}, ""},

@@ -22,7 +22,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -113,7 +115,7 @@ func Parse(text string) (*Token, error) {
 	t.payload, err2 = encoding.DecodeString(payload)
 	t.signature, err3 = encoding.DecodeString(signature)
 	var h header
-	if err1 != nil || err2 != nil || err3 != nil || unmarshal(rawHead, &h) != nil {
+	if err1 != nil || err2 != nil || err3 != nil || unmarshalExact(rawHead, &h, "alg", "kid", "typ", "crit", "zip") != nil {
 		return nil, ErrMalformed
 	}
 	typed := h.Type == "" || strings.EqualFold(h.Type, "JWT") || strings.EqualFold(h.Type, "application/jwt")
@@ -130,6 +132,22 @@ func unmarshal(data []byte, to any) error {
 		return ErrMalformed
 	}
 	return json.Unmarshal(data, to)
+}
+
+// unmarshalExact is unmarshal for names that have one spelling (RFC 7519 section
+// 4, RFC 7515 section 4): "EXP" is somebody's own claim and not exp, for which
+// encoding/json would take it.
+func unmarshalExact(data []byte, to any, names ...string) error {
+	var all map[string]json.RawMessage
+	if err := unmarshal(data, &all); err != nil {
+		return err
+	}
+	maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return !slices.Contains(names, name) })
+	exact, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(exact, to)
 }
 
 // A Key checks signatures of one algorithm. The zero Key checks none.
@@ -213,7 +231,7 @@ type payload struct {
 // claims reads and checks what was signed.
 func (t *Token) claims(appID string, now time.Time) (Claims, error) {
 	var p payload
-	if unmarshal(t.payload, &p) != nil || p.Subject == "" || p.Expires == nil {
+	if unmarshalExact(t.payload, &p, "sub", "viewer", "aud", "exp", "nbf", "iat", "play_until") != nil || p.Subject == "" || p.Expires == nil {
 		return Claims{}, ErrClaims
 	}
 	c := Claims{Subject: p.Subject}

@@ -186,6 +186,9 @@ func TestAttacks(t *testing.T) {
 		{"issued long ago, for too long", signed(fmt.Sprintf(`{"sub":"live","iat":%d,"exp":%d}`, at(-7*24*time.Hour), at(time.Minute))), playtoken.ErrLifetime},
 		{"plays for too long", signed(claims(fmt.Sprintf(`,"play_until":%d`, at(8*24*time.Hour)))), playtoken.ErrLifetime},
 		{"for somebody else", signed(claims(`,"aud":"https://example.org"`)), playtoken.ErrAudience},
+		{"exp in another spelling", signed(fmt.Sprintf(`{"sub":"live","exp":1,"EXP":%d}`, at(time.Hour))), playtoken.ErrExpired},
+		{"sub in another spelling", signed(fmt.Sprintf(`{"Sub":"live","exp":%d}`, at(time.Hour))), playtoken.ErrClaims},
+		{"alg's name in another spelling", token(`{"Alg":"HS256","kid":"k"}`, claims(""), hs(shown.Reveal())), playtoken.ErrMalformed},
 		{"aud of another app", signed(claims(`,"aud":["other"]`)), playtoken.ErrAudience},
 		{"aud is a number", signed(claims(`,"aud":1`)), playtoken.ErrClaims},
 	} {
