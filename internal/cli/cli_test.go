@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"tally/internal/hls/player"
 	"tally/internal/rtmp/flv"
 )
 
@@ -51,6 +52,16 @@ func TestWatchURL(t *testing.T) {
 	}
 	if got := playlistURL(l.WatchURL() + "?token=a.b.c"); got != l.PlaybackURL+"?token=a.b.c" {
 		t.Errorf("with a token, playlistURL = %s", got)
+	}
+}
+
+// TestWatchWaits: who waits in front of a server that is full is told so.
+func TestWatchWaits(t *testing.T) {
+	if got := watchLine(player.Stats{Status: player.Starting, Unavailable: 1}); !strings.HasPrefix(got, "starting · the server answers 503") {
+		t.Errorf("says %q", got)
+	}
+	if got := watchLine(player.Stats{Status: player.Playing, Unavailable: 1, MediaBytes: 1}); strings.Contains(got, "503") {
+		t.Errorf("while it plays it says %q", got)
 	}
 }
 

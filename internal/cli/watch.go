@@ -85,7 +85,11 @@ func playlistURL(address string) string {
 	return address
 }
 
+// watchLine is the figures of a moment; of a player that waits for the first, why.
 func watchLine(v player.Stats) string {
+	if v.Unavailable > 0 && v.MediaBytes == 0 {
+		return fmt.Sprintf("%s · the server answers 503: nothing to see yet, or it is full", v.Status)
+	}
 	text := join(
 		fmt.Sprintf("%s %s", v.Status, Clock(v.Played)),
 		latencyText(v),
