@@ -78,7 +78,7 @@ func cueOf(body input.Object) media.Cue {
 	}
 	raw := body.Raw("data")
 	if raw == nil {
-		body.Fault("data", "is missing: a text, or JSON of any kind")
+		body.Fault("data", "is missing, or null: give a text, or JSON of any other kind")
 		return c
 	}
 	if json.Unmarshal(raw, &c.Data) != nil { // JSON that is no string

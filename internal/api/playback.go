@@ -346,22 +346,28 @@ func revokePlayback(s *server, w http.ResponseWriter, rq *request) error {
 
 // revocationSubject reads whom a revocation is about: exactly one.
 func revocationSubject(body input.Object) (kind livestream.RevocationKind, subject string) {
-	n := 0
+	var given []string
 	if name := viewerName(body); body.Raw("viewer") != nil {
-		kind, subject, n = livestream.RevokeName, name, n+1
+		kind, subject, given = livestream.RevokeName, name, append(given, "viewer")
 	}
 	if text, has := body.Text("viewer_id"); has {
 		random, ok := viewer.ReadRandom(text)
 		if !ok {
 			body.Fault("viewer_id", "is no viewer id: it is 16 hex digits, as audits show it, or what stands in a viewer's media URLs")
 		}
-		kind, subject, n = livestream.RevokeViewer, random, n+1
+		kind, subject, given = livestream.RevokeViewer, random, append(given, "viewer_id")
 	}
-	if body.Flag("all", false) {
-		kind, subject, n = livestream.RevokeAll, "", n+1
+	if body.Flag("all", true) {
+		kind, subject, given = livestream.RevokeAll, "", append(given, "all")
 	}
-	if n != 1 {
-		body.Fault("viewer", `or "viewer_id" or "all": true is needed, and one of them alone`)
+	switch len(given) {
+	case 0:
+		given = []string{"viewer", "viewer_id", "all"}
+		fallthrough
+	case 2, 3:
+		for _, name := range given {
+			body.Fault(name, `is one of viewer, viewer_id and "all": true: give one of them, and one alone`)
+		}
 	}
 	return kind, subject
 }

@@ -70,7 +70,7 @@ type LivestreamSetCmd struct {
 // Help implements kong.HelpProvider.
 func (LivestreamSetCmd) Help() string {
 	return `Changes what is given and leaves the rest. Settings hold from now on, for a session
-that is on air too.
+that is on air too; only --dvr-window and --keep hold from the next session on.
 
 Example:
 
@@ -92,6 +92,9 @@ func (c *LivestreamSetCmd) Run(ctx context.Context, s *Streams) error {
 	patch := below(http.MethodPatch, livestreamPath(c.ID)+withTally, body)
 	return answer(ctx, s, c.Common, patch, func(l Livestream, _ Paging) error {
 		printLivestream(s, l)
+		if (c.DVRWindow != nil || c.Keep != nil) && (l.Status == "LIVE" || l.Status == "INVOKED") {
+			fmt.Fprintln(s.Err, "The session that is on air goes on as it began: --dvr-window and --keep hold from the next one on.")
+		}
 		return nil
 	})
 }
