@@ -8,6 +8,7 @@ import (
 
 	"tally/internal/blob"
 	"tally/internal/hls/archive"
+	"tally/internal/livestream"
 	"tally/internal/media"
 )
 
@@ -141,12 +142,11 @@ func (s *Stream) endWindow() {
 // end (rfc8216bis-22 section 6.2.1), and parts for three target durations (6.2.2).
 func (s *Stream) leave() {
 	s.retired.Store(true)
-	held, length := int64(0), time.Duration(0)
+	length := time.Duration(0)
 	for _, r := range s.all {
-		held += r.ring.bytes
 		length = max(length, r.listed())
 	}
-	s.lingering.Store(held)
+	s.lingering.Store(s.inMemory())
 	s.registry.notify(s.playbackID)
 	s.set(&s.closing, max(length, 3*s.main.ring.target), s.forget)
 }
@@ -163,19 +163,54 @@ func (r *Rendition) listed() time.Duration {
 	return 0
 }
 
-// makeRoom forgets the run that has been over longest of those of s's playback id
-// that still hold memory. It reports whether there was one.
+// inMemory is how many bytes of media are held.
+func (s *Stream) inMemory() (n int64) {
+	for _, r := range s.all {
+		n += r.ring.bytes
+	}
+	return n
+}
+
+// makeRoom takes the memory of the run that ended longest ago of those of s's
+// playback id that still hold some: what of it is listed yet and on disk stays. It
+// reports whether there was one.
 func (s *Stream) makeRoom() bool {
 	all := s.registry.Streams(s.playbackID)
 	for i := len(all) - 1; i >= 0; i-- {
 		if o := all[i]; o != s && o.lingering.Swap(0) > 0 {
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			o.forget()
+			o.makeWay(o.retired.Load() || o.dvr == 0)
 			return true
 		}
 	}
 	return false
+}
+
+// maxRuns bounds the runs of one playback id in memory, with those that ended and
+// are listed yet. A choice: within a DVR window that many broadcasts can be gone
+// back to, and a publisher who begins one each moment takes no more than them.
+const maxRuns = 64
+
+// crowd forgets the run that ended longest ago of those of s's playback id, where
+// they are too many.
+func (s *Stream) crowd() {
+	if all := s.registry.Streams(s.playbackID); len(all) > maxRuns {
+		all[len(all)-1].makeWay(true)
+	}
+}
+
+// makeWay gives up the memory of a run that has ended, and with forget the run, if
+// no session has continued it. The caller holds another's mu: that of a later run.
+func (s *Stream) makeWay(forget bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.Stage() != livestream.StageEnded:
+	case forget:
+		s.forget()
+	default:
+		s.putToRest()
+		s.letGo()
+	}
 }
 
 // forget takes the stream out of the registry, and what of it is not kept off the
@@ -309,6 +344,7 @@ func (s *Stream) letGo() {
 		r.publish(true)
 		r.text = nil
 	}
+	s.lingering.Store(0)
 }
 
 // begins sets the numbers at which the playlist begins, and returns its first date.

@@ -46,6 +46,7 @@ func (r *Registry) Open(o OpenOptions) *Packager {
 	defer s.mu.Unlock()
 	p := s.attach(o)
 	r.insert(s)
+	s.crowd()
 	r.notify(o.PlaybackID)
 	return p
 }
@@ -74,7 +75,7 @@ func (r *Registry) Stream(playbackID string) *Stream {
 	return nil
 }
 
-// lingering is the memory that a playback id's runs hold that are over.
+// lingering is the memory that a playback id's runs hold that have ended.
 func (r *Registry) lingering(playbackID string) (n int64) {
 	for _, s := range r.Streams(playbackID) {
 		n += s.lingering.Load()

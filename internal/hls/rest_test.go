@@ -1,6 +1,7 @@
 package hls_test
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,7 @@ import (
 	"tally/internal/blob"
 	"tally/internal/hls"
 	"tally/internal/hls/archive"
+	"tally/internal/media"
 )
 
 // A counted store knows how many objects are open for writing.
@@ -87,6 +89,60 @@ func TestManyRunsAtRest(t *testing.T) {
 		}
 		runtime.KeepAlive(src)
 	})
+}
+
+// A publisher who ends a run each moment, with an ENDLIST at once, takes no more
+// memory than the cap of one broadcast, and leaves no more than 64 runs behind.
+func TestManyRunsThatEnd(t *testing.T) {
+	for _, window := range []time.Duration{0, 6 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			shelf := newShelf(t, t.TempDir())
+			defer shelf.close()
+			const ringBytes = 4 << 20
+			registry := hls.NewRegistry(hls.Config{Archive: shelf.lib, RingBytes: ringBytes})
+			defer registry.Close()
+			src := synth{fps: 30, gop: 60, announces: 1, length: time.Second, bytes: 20_000}.items(t)
+			for i := range 80 {
+				o := dvrRun(window)
+				o.Run.ID = fmt.Sprint("run-", i)
+				o.SessionID = "of-" + o.Run.ID
+				s := &stage{t: t, registry: registry, p: registry.Open(o)}
+				s.begin(1)
+				s.p.Expect(1, []media.TrackID{media.VideoTrack})
+				for _, it := range src {
+					if err := write(s.p, 1, it); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.p.End(false)
+				synctest.Wait()
+			}
+			runs := registry.Streams("play")
+			if len(runs) > 64 {
+				t.Errorf("%d runs are in memory", len(runs))
+			}
+			held, listed := 0, 0
+			for _, st := range runs {
+				snap := st.Window().Current()
+				n := 0
+				for c := range int64(100) {
+					if p := snap.Part(1, c); p != nil {
+						n += p.Size()
+					}
+				}
+				held += n
+				if !st.Over() && (n > 0 || window > 0) {
+					listed++
+				}
+			}
+			if held > ringBytes+ringBytes/4 {
+				t.Errorf("with a window of %v %d runs hold %d bytes, want %d at most", window, len(runs), held, ringBytes)
+			}
+			if window > 0 && listed < 60 {
+				t.Errorf("with a window of %v %d runs are listed yet", window, listed)
+			}
+		})
+	}
 }
 
 // inUse is how many bytes of heap are in use.

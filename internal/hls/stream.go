@@ -25,7 +25,7 @@ type Stream struct {
 	main       *Rendition             // the run's first: the muxed one, or the lead's of several
 	lineup     atomic.Pointer[lineup] // nil before the first media
 	retired    atomic.Bool            // see Over
-	lingering  atomic.Int64           // bytes of memory that it holds although it is over
+	lingering  atomic.Int64           // bytes of memory that it holds although its playlist has ended
 
 	// mu serialises the writers: the publisher's goroutine, the session's
 	// actor, the timers. Viewers never take it.
@@ -106,6 +106,7 @@ func (s *Stream) now() time.Time { return s.began.Add(time.Since(s.began)) }
 // to know the stream.
 func (s *Stream) attach(o OpenOptions) *Packager {
 	s.stop(&s.closing)
+	s.lingering.Store(0)
 	s.interrupt()
 	s.endHold()
 	s.stop(&s.starving)
@@ -179,6 +180,7 @@ func (s *Stream) finish() {
 		s.forget()
 		return
 	}
+	s.lingering.Store(s.inMemory())
 	s.set(&s.closing, s.main.ring.listFor, s.endWindow)
 }
 
