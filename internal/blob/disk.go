@@ -196,8 +196,11 @@ func (d *Disk) Open(name string) (Object, error) {
 	if !ValidName(name) {
 		return nil, fmt.Errorf("open %q: %w", name, ErrName)
 	}
-	f, err := d.root.Open(name)
+	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is not waited for
 	if err != nil {
+		if info, no := d.root.Lstat(name); no == nil && !info.Mode().IsRegular() {
+			err = ErrNotFound // a link that leads out, or nowhere
+		}
 		return nil, fmt.Errorf("open %s: %w", name, known(err))
 	}
 	info, err := f.Stat()

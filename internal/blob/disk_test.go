@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"tally/internal/blob"
@@ -106,6 +107,21 @@ func TestDiskStaysInside(t *testing.T) {
 	}
 	if _, err := d.Create("out/new"); err == nil {
 		t.Error("written through a link")
+	}
+	for name, put := range map[string]func(string) error{
+		"a link out":  func(at string) error { return os.Symlink(filepath.Join(outside, "secret"), at) },
+		"a pipe":      func(at string) error { return syscall.Mkfifo(at, 0o600) },
+		"a directory": func(at string) error { return os.Mkdir(at, 0o700) },
+	} {
+		if err := put(filepath.Join(dir, "object")); err != nil {
+			t.Fatal(err)
+		}
+		if o, err := d.Open("object"); !errors.Is(err, blob.ErrNotFound) {
+			t.Errorf("%s is opened: %v, %v", name, o, err)
+		}
+		if err := d.Delete("object"); err != nil {
+			t.Error(err)
+		}
 	}
 	if err := d.DeleteAll("out"); err != nil {
 		t.Error(err)

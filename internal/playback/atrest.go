@@ -23,6 +23,9 @@ func (h *Handler) pastSegment(w http.ResponseWriter, r *http.Request, p *path, o
 		return gone(err)
 	}
 	defer o.Close()
+	if o.Size() < seg.SizeBytes {
+		return errNotListed // somebody cut it: better none than half
+	}
 	if h.serveObject(w, r, o, seg.SizeBytes) {
 		h.countPast(of, p, seg)
 	}

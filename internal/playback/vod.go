@@ -152,6 +152,9 @@ func (h *Handler) serveVOD(w http.ResponseWriter, r *http.Request, p *path) erro
 		return gone(err)
 	}
 	defer o.Close()
+	if o.Size() < seg.Size {
+		return errNotListed
+	}
 	h.serveObject(w, r, o, seg.Size)
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -86,6 +88,40 @@ func TestDVR(t *testing.T) {
 		if d := w.viewed() - before; d < 9*time.Second || d > 11*time.Second {
 			t.Errorf("who watches ten seconds of the past is counted %v", d)
 		}
+	})
+}
+
+// TestCutOnDisk: a file that somebody cut or deleted beneath the server is not
+// there; half of it with the length of all would break the player's connection.
+func TestCutOnDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		files := t.TempDir()
+		d, err := blob.OpenDisk(files, blob.DiskConfig{Floor: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		o := options{dvr: 10 * time.Minute, keep: true, archive: archive.New(archive.Config{Blobs: d})}
+		defer o.archive.Close()
+		w := newWorld(t, o)
+		defer w.close()
+		w.phase(livestream.None, func(s *livestream.Session) { s.ID = sessionOnDisk })
+		w.air(60 * time.Second)
+		dir, vod := w.join(), "/vod/"+sessionOnDisk+"/main/"
+		names := uris(want(t, w.get(dir+"index.m3u8"), 200, "no-cache"), `(seg-\d+-\d+\.m4s)`)
+		if err := os.Truncate(filepath.Join(files, sessionOnDisk, "main", names[0]), 100); err != nil {
+			t.Fatal(err)
+		}
+		want(t, w.get(dir+names[0]), 404, noStore)
+		want(t, w.get(dir+names[1]), 200, immutable)
+		w.packager.End(false)
+		w.phase(livestream.Ended, func(s *livestream.Session) { s.StoppedAt = time.Now() })
+		synctest.Wait()
+		want(t, w.get(vod+names[1]), 200, immutable)
+		if err := os.Truncate(filepath.Join(files, sessionOnDisk, "main", names[1]), 100); err != nil {
+			t.Fatal(err)
+		}
+		want(t, w.get(vod+names[1]), 404, noStore)
 	})
 }
 
