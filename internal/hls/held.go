@@ -48,6 +48,7 @@ type hold struct {
 	stand   stand // what it is: of one rendition alone, kind or standGap
 	live    bool  // of one rendition alone: others have media
 	shown   bool  // the picture is counted in memory
+	coming  bool  // a keyframe came amid a gap: the next may come anywhere
 	lead    media.Track
 	audio   *media.Track // beside a picture; nil: none
 	scale   int64        // ticks of the lead per second

@@ -2,6 +2,7 @@ package hls_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -333,4 +334,29 @@ func TestTracksThatCannotBePackaged(t *testing.T) {
 			t.Errorf("renditions %v, want %v", l.all.names, want)
 		}
 	})
+}
+
+// A video that stopped comes back also where its keyframes lie amid the segments
+// of the lead: shown, not as a gap for good, and without a hole before it.
+func TestVideoComesBackAmidASegment(t *testing.T) {
+	for _, off := range []int{7, 8, 20, 30, 45} { // pictures behind the lead's keyframe
+		t.Run(fmt.Sprint(off), func(t *testing.T) {
+			onLadder(t, hls.Config{}, run(2), func(l *ladder) {
+				own := v1(lo.items(t))
+				for n, i := 0, 0; i < len(own); i++ {
+					if own[i].track == nil {
+						own[i].frame.Key = n == 0 || n%60 == off
+						own[i].frame.Payload = lo.picture(own[i].frame.Key)
+						n++
+					}
+				}
+				l.broadcast(1, together(hi.items(t), without(own, 6*time.Second, 9*time.Second), voice.items(t)))
+				if text := l.text("v1"); strings.Contains(text[strings.Index(text, "#EXT-X-PART:"):], "GAP") {
+					t.Errorf("ten seconds after it came back:\n%s", text)
+				}
+				l.p.End(false)
+				l.look()
+			})
+		})
+	}
 }

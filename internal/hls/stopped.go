@@ -128,7 +128,7 @@ func (r *Rendition) fillPart(end int64, ends bool) bool {
 // stands still.
 func (r *Rendition) gapIsBetter() bool {
 	s := r.stream
-	if s.holding || !r.held.lead.Codec.Video() {
+	if s.holding || r.held.coming || !r.held.lead.Codec.Video() {
 		return false
 	}
 	for _, o := range s.all {
@@ -152,16 +152,22 @@ func (r *Rendition) back(x time.Duration, f *media.Frame, arrived time.Duration)
 		return r.late(l, f, arrived)
 	}
 	r.lateSince = 0
-	r.fillTo(x, !(h.stand == standGap && r.ring.open() != nil))
+	gap := h.stand == standGap
+	r.fillTo(x, !gap || h.kind == standGap && r.ring.open() == nil)
 	if open := r.ring.open(); open != nil && open.gap {
 		at, ok := r.stream.grid.end(r.seat.msn)
 		at += clockTime(r.seat.shift, c.scale)
 		if near := clockTime(c.pace.frame(), c.scale); !ok || x+near < at {
+			h.coming = true
 			return false // the segment is a gap as a whole
 		}
 		if r.fillTo(at, true); r.ring.open() != nil {
 			return false
 		}
+	}
+	if gap && h.kind != standGap && x-r.pos() > r.partTarget/2 { // a keyframe a little behind the lead's
+		h.coming = true
+		r.fillTo(x, true)
 	}
 	r.held = nil
 	r.publish(false)
