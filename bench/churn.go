@@ -16,8 +16,8 @@ const (
 	churners  = 16 // livestreams that are published to in turns, at once
 	churnTags = 60 // of each publish: about a second of media, sent at once
 	// churnRest lets playlists that outlive their sessions go: 10 s until their
-	// ENDLIST, and a window more.
-	churnRest = 40 * time.Second
+	// ENDLIST, a window until they are gone, and as long again for their media.
+	churnRest = 50 * time.Second
 )
 
 // churn makes many short publishes, each playable and cleanly ended, and looks
@@ -52,6 +52,9 @@ func (b *bench) churn(ctx context.Context) error {
 		}
 		b.say("churn: %d publishes in %v", n, time.Since(began).Round(time.Second))
 		if err := pause(ctx, rest); err != nil {
+			return err
+		}
+		if err := t.collect(ctx); err != nil {
 			return err
 		}
 		if after[i], err = t.usage(); err != nil {
