@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	days      = flag.Float64("days", 1./36, "how long TestDays lasts, in days")
+	days      = flag.Float64("days", 1./96, "how long TestDays lasts, in days")
 	daysVideo = flag.Bool("days-video", false, "TestDays is one picture a second, so that 50 days fit a minute")
 )
 
@@ -80,13 +80,13 @@ func (l *lasting) send(length time.Duration) {
 // A broadcast of days with a DVR window keeps to what it held in its first minutes,
 // and its lists stay as they were.
 func TestDays(t *testing.T) {
-	length, early := time.Duration(*days*24*float64(time.Hour)), 20*time.Minute
+	length, early := time.Duration(*days*24*float64(time.Hour)), 6*time.Minute
 	synctest.Test(t, func(t *testing.T) {
 		shelf := newShelf(t, t.TempDir())
 		defer shelf.close()
 		s := &stage{t: t, registry: hls.NewRegistry(hls.Config{Archive: shelf.lib}), began: time.Now()}
 		defer s.registry.Close()
-		s.p = s.registry.Open(dvrRun(5 * time.Minute))
+		s.p = s.registry.Open(dvrRun(2 * time.Minute))
 		s.begin(1)
 		l := &lasting{stage: s, clocks: map[media.TrackID]*clock.Track{}, began: time.Now(), rate: 200 * time.Millisecond}
 		v := videoTrack(t, avc720p30)
@@ -101,8 +101,8 @@ func TestDays(t *testing.T) {
 		l.send(early)
 		synctest.Wait()
 		heap, goroutines, files := inUse(), runtime.NumGoroutine(), l.files(shelf)
-		for rest := length - early; rest > 0; rest -= 10 * time.Minute {
-			l.send(10 * time.Minute)
+		for rest := length - early; rest > 0; rest -= 3 * time.Minute {
+			l.send(3 * time.Minute)
 			synctest.Wait()
 			l.check()
 		}
@@ -143,7 +143,7 @@ func (l *lasting) check() {
 		}
 		end := m.Segments[len(m.Segments)-1]
 		off := time.Since(end.ProgramDateTime.Add(end.Length()))
-		if listed < 5*time.Minute || listed > 5*time.Minute+20*time.Second || off < -2*time.Second || off > 2*time.Second {
+		if listed < 2*time.Minute || listed > 2*time.Minute+20*time.Second || off < -2*time.Second || off > 2*time.Second {
 			l.t.Errorf("after %v %s lists %v and ends %v ago", after, r.Name(), listed, off)
 		}
 		if n := strings.Count(text, "#EXT-X-DISCONTINUITY\n"); n > 0 {
