@@ -240,6 +240,11 @@ func createPlaybackToken(s *server, w http.ResponseWriter, rq *request) error {
 		}
 		g.PlayUntil = until
 	}
+	for _, name := range body.Names() { // a misspelt limit would let somebody in for longer than was meant
+		if name != "expires_in" && name != "play_for" && name != "viewer" {
+			body.Fault(name, "is no member of a playback token: it has expires_in, play_for and viewer")
+		}
+	}
 	if err := body.Err(); err != nil {
 		return err
 	}

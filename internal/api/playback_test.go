@@ -173,7 +173,7 @@ func TestPlaybackTokens(t *testing.T) {
 		t.Errorf("keys are %+v, want one that the server made", all)
 	}
 	for _, bad := range []string{`{"expires_in":0}`, `{"expires_in":604801}`, `{"viewer":""}`, `{"viewer":"` + strings.Repeat("é", 65) + `"}`,
-		`{"expires_in":60,"play_for":59}`, `{"play_for":0}`} {
+		`{"expires_in":60,"play_for":59}`, `{"play_for":0}`, `{"expires":60}`, `{"name":"alice"}`} {
 		if rec := w.call("POST", base+"/livestreams/"+l.ID+"/playback-tokens", bad); rec.Code != 400 {
 			t.Errorf("%s: %d", bad, rec.Code)
 		}
