@@ -50,6 +50,7 @@ func (s *Stream) recall(o OpenOptions, span time.Duration) {
 		return
 	}
 	s.pasts, s.pastMark = past, o.Run.MSNMark
+	s.cues.recall(archive.CuesOf(past))
 	for i := range past {
 		s.several = s.several || past[i].Name != archive.Muxed
 		for _, of := range past[i].Sessions {
@@ -96,6 +97,7 @@ func (s *Stream) record(o OpenOptions) {
 	if library == nil {
 		return
 	}
+	s.cues.untold = nil // of the session before
 	s.dvr = 0
 	if o.DVRWindow > s.main.window.span {
 		s.dvr = o.DVRWindow
@@ -254,6 +256,7 @@ func (r *Rendition) lane() *archive.Lane { return r.stream.recorder.Lane(r.laneN
 func (r *Rendition) putAway(p *Part) {
 	g := r.ring.segs[len(r.ring.segs)-1]
 	if r.stream.recorder == nil {
+		r.stream.cues.untold = nil
 		return
 	}
 	if p.Index == 0 {
@@ -264,7 +267,8 @@ func (r *Rendition) putAway(p *Part) {
 		g.rest = r.lane().Begin(r.head(g))
 	}
 	if g.rest != nil {
-		r.lane().Part(g.rest, archive.Part{Counter: p.Counter, Epoch: p.Epoch, Duration: p.Duration, Data: p.Data, Tail: p.Tail})
+		r.lane().Part(g.rest, archive.Part{Counter: p.Counter, Epoch: p.Epoch, Duration: p.Duration, Data: p.Data, Tail: p.Tail, Cues: r.stream.cues.untold})
+		r.stream.cues.untold = nil
 	}
 }
 

@@ -31,9 +31,10 @@ type cues struct {
 	waiting []media.Cue // of the present publish
 	placed  cueList     // since the newest part
 	listed  cueList
-	count   int64 // of ranges so far
-	serial  int64 // of the newest tag that is listed
-	lost    int64 // cues that had to make room, or whose media never came
+	untold  []playlist.DateRange // listed, and not on disk: for the next part that is recorded
+	count   int64                // of ranges so far
+	serial  int64                // of the newest tag that is listed
+	lost    int64                // cues that had to make room, or whose media never came
 }
 
 // A cueLine is one tag.
@@ -218,9 +219,21 @@ func (q *cues) list() int64 {
 		q.serial++
 		l.serial = q.serial
 		q.lost += q.listed.add(l)
+		if len(q.untold) < maxCues {
+			q.untold = append(q.untold, l.DateRange)
+		}
 	}
 	q.placed = cueList{}
 	return q.serial
+}
+
+// recall lists what a run that goes on had told before a restart.
+func (q *cues) recall(all []playlist.DateRange) {
+	for _, r := range all {
+		line := cueLine{DateRange: r, until: r.End()}
+		line.size = len(line.AppendText(nil))
+		q.listed.add(line)
+	}
 }
 
 // expire forgets what ended before the date at which the playlist begins. A

@@ -8,7 +8,10 @@ import (
 	"math"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
+
+	"tally/internal/hls/playlist"
 )
 
 // A journal is lines of words. Each ends with the CRC-32 (IEEE) of what stands
@@ -17,13 +20,14 @@ import (
 //	init NUMBER EPOCH SIZE CODECS WIDTH HEIGHT MILLIFPS RANGE LANGUAGE NAME CHANNELS CAPTIONS
 //	seg MSN EPOCH DATE DISCONTINUITIES TAG STAND INIT INITEPOCH
 //	part COUNTER EPOCH DURATION SIZE FLAGS
+//	cue ATTRIBUTES
 //	end MSN
 //	lost MSN
 //
 // A part belongs to the segment begun last, and an init stands before each segment
 // that needs it, with what is known by then. Dates are in microseconds since 1970,
 // durations in microseconds, sizes in bytes; texts are escaped as in a URL's
-// query, "-" when empty.
+// query, "-" when empty. A cue's are those of its EXT-X-DATERANGE.
 
 // An Init is an initialization section, and what its media are.
 type Init struct {
@@ -110,6 +114,15 @@ func (p *Part) appendLine(b []byte, size int) []byte {
 	return appendLine(b, "part", p.Counter, p.Epoch, p.Duration.Microseconds(), size, 0)
 }
 
+func appendCue(b []byte, r *playlist.DateRange) []byte {
+	tag := strings.TrimSuffix(string(r.AppendText(nil)), "\n")
+	return appendLine(b, "cue", url.QueryEscape(strings.TrimPrefix(tag, playlist.DateRangeTag)))
+}
+
+// maxCues bounds the cues of a recording: one a second over two hours. Those that
+// came later are left out.
+const maxCues = 8192
+
 // errLine is about a line that is none of ours, or damaged.
 var errLine = errors.New("not a line of a journal")
 
@@ -117,6 +130,7 @@ var errLine = errors.New("not a line of a journal")
 type reader struct {
 	inits []Init
 	segs  []Segment
+	cues  []playlist.DateRange
 	open  bool // parts may follow for the last of segs
 }
 
@@ -168,6 +182,8 @@ func (r *reader) line(line []byte) error {
 		r.seg(&w)
 	case "part":
 		r.part(&w)
+	case "cue":
+		r.cue(&w)
 	case "end", "lost":
 		r.end(&w, string(kind) == "lost")
 	default:
@@ -240,6 +256,16 @@ func (r *reader) part(w *words) {
 	s.Size += size
 	s.partEnds = append(s.partEnds, s.Size)
 	s.Duration += time.Duration(micros) * time.Microsecond
+}
+
+func (r *reader) cue(w *words) {
+	c, err := playlist.ParseDateRange(w.text())
+	if err != nil {
+		w.bad = true
+	}
+	if !w.bad && len(r.cues) < maxCues {
+		r.cues = append(r.cues, c)
+	}
 }
 
 func (r *reader) end(w *words, lost bool) {

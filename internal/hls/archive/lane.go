@@ -156,7 +156,11 @@ func (l *Lane) writePart(e *Entry, p *Part) {
 		err = l.segment.Append(p.Data, p.Tail)
 	}
 	if err == nil {
-		err = l.note(p.appendLine(l.line[:0], size))
+		line := p.appendLine(l.line[:0], size)
+		for i := range p.Cues {
+			line = appendCue(line, &p.Cues[i])
+		}
+		err = l.note(line)
 	}
 	if err != nil {
 		l.fail(err)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"tally/internal/hls/playlist"
 )
 
 // What waits to be written is bounded in parts (at three a second 80 s of one
@@ -32,6 +34,7 @@ type Part struct {
 	Counter, Epoch int64
 	Duration       time.Duration
 	Data, Tail     []byte
+	Cues           []playlist.DateRange // that are told with it first
 }
 
 // An Entry is a segment on its way to rest.

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"tally/internal/blob"
+	"tally/internal/hls/playlist"
 )
 
 // maxJournal bounds what is read of one journal: a thousand segments of 10 s in
@@ -18,6 +20,9 @@ const maxJournal = 64 << 20
 type Recording struct {
 	About
 	Renditions []Rendition // in the order of their names
+	// Cues were told in each rendition, in the order of their dates; of a splice
+	// that ended there are two.
+	Cues []playlist.DateRange
 
 	texts map[string][]byte
 }
@@ -132,22 +137,34 @@ func (l *Library) read(a About) (*Recording, error) {
 		return nil, err
 	}
 	for _, name := range names {
-		r, err := l.readRendition(a.SessionID, name)
+		r, cues, err := l.readRendition(a.SessionID, name)
 		if err != nil {
 			return nil, err
 		}
+		rec.Cues = append(rec.Cues, cues...)
 		if len(r.Segments) > 0 {
 			rec.Renditions = append(rec.Renditions, r)
 		}
 	}
+	// Each stands with the rendition whose part told it first.
+	sortCues(rec.Cues)
+	rec.Cues = rec.Cues[:min(len(rec.Cues), maxCues)]
 	return rec, nil
 }
 
-func (l *Library) readRendition(sessionID, name string) (Rendition, error) {
+// sortCues puts cues in the order of their dates, and a splice's end behind its
+// begin.
+func sortCues(all []playlist.DateRange) {
+	slices.SortStableFunc(all, func(a, b playlist.DateRange) int {
+		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID), cmp.Compare(a.In, b.In))
+	})
+}
+
+func (l *Library) readRendition(sessionID, name string) (Rendition, []playlist.DateRange, error) {
 	dir := sessionID + "/" + name
 	all, err := l.blobs.List(dir)
 	if err != nil {
-		return Rendition{}, err
+		return Rendition{}, nil, err
 	}
 	sizes := make(map[string]int64, len(all))
 	var in reader
@@ -158,7 +175,7 @@ func (l *Library) readRendition(sessionID, name string) (Rendition, error) {
 		}
 		text, err := l.readAll(i.Name, maxJournal)
 		if err != nil {
-			return Rendition{}, err
+			return Rendition{}, nil, err
 		}
 		if err := in.read(text); err != nil {
 			// As after a loss of power, or a disk that was full.
@@ -178,7 +195,7 @@ func (l *Library) readRendition(sessionID, name string) (Rendition, error) {
 			r.Segments = append(r.Segments, s)
 		}
 	}
-	return r, nil
+	return r, in.cues, nil
 }
 
 // journalNumber reads the name of a journal in dir.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tally/internal/blob"
+	"tally/internal/hls/playlist"
 )
 
 // A picky is a store that does not take what is appended to some objects, and
@@ -132,5 +133,27 @@ func TestSweepLeavesWhatIsListed(t *testing.T) {
 	l.Close()
 	if left() != 0 {
 		t.Error("left behind when nothing lists it any more")
+	}
+}
+
+// TestCueLines: a cue is read back as it was written; a line that is none ends the
+// journal, and no more are kept than may be.
+func TestCueLines(t *testing.T) {
+	c := playlist.DateRange{ID: "cue-1-2", Class: "a b", Start: time.UnixMilli(1_764_000_000_500).UTC(), Known: true, Data: playlist.EscapeData("\"x\" + 1 %\n"), Out: "0xFC"}
+	var in reader
+	if err := in.read(appendCue(nil, &c)); err != nil || len(in.cues) != 1 || in.cues[0] != c {
+		t.Errorf("%v, read back %+v, want %+v", err, in.cues, c)
+	}
+	for _, bad := range []string{"", "-", "ID%3D1", "ID%3D%22x%22%2CSTART-DATE%3D%22never%22", "%zz"} {
+		if err := in.read(appendLine(nil, "cue", bad)); err == nil {
+			t.Errorf("%q is a cue", bad)
+		}
+	}
+	var many []byte
+	for range maxCues + 10 {
+		many = appendCue(many, &c)
+	}
+	if err := in.read(many); err != nil || len(in.cues) != maxCues {
+		t.Errorf("%v, %d are kept", err, len(in.cues))
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"tally/internal/hls/playlist"
 )
 
 // A Past is what a run has at rest of one rendition, from before a restart: by its
@@ -21,6 +23,22 @@ type PastSession struct {
 	SessionID string
 	Keep      bool
 	Rendition
+	Cues []playlist.DateRange // of the session, of whichever rendition
+}
+
+// CuesOf are the cues of all sessions of a run, in the order of their dates.
+func CuesOf(past []Past) (all []playlist.DateRange) {
+	seen := map[string]bool{}
+	for _, p := range past {
+		for _, s := range p.Sessions {
+			if !seen[s.SessionID] {
+				seen[s.SessionID] = true
+				all = append(all, s.Cues...)
+			}
+		}
+	}
+	sortCues(all)
+	return all
 }
 
 // Past reads what there is of a run. The Recorder that goes on with it must be told
@@ -44,7 +62,7 @@ func (l *Library) Past(run string) ([]Past, error) {
 					if i < 0 {
 						i, all = len(all), append(all, Past{Name: r.Name})
 					}
-					all[i].Sessions = append(all[i].Sessions, PastSession{a.SessionID, a.Keep, r})
+					all[i].Sessions = append(all[i].Sessions, PastSession{a.SessionID, a.Keep, r, rec.Cues})
 				}
 			}
 		}

@@ -22,7 +22,7 @@ func (r *Recording) render() {
 	r.texts = map[string][]byte{}
 	for i := range r.Renditions {
 		rd := &r.Renditions[i]
-		r.texts[rd.Name] = rd.media(r.Target, grid).AppendText(nil)
+		r.texts[rd.Name] = rd.media(r.Target, grid, r.Cues).AppendText(nil)
 	}
 }
 
@@ -67,8 +67,8 @@ func (r *Recording) grid() (all []*Segment) {
 	return all
 }
 
-func (r *Rendition) media(target int, grid []*Segment) *playlist.Media {
-	m := &playlist.Media{TargetDuration: max(target, 1), VOD: true, EndList: true, Segments: make([]playlist.Segment, 0, len(grid))}
+func (r *Rendition) media(target int, grid []*Segment, cues []playlist.DateRange) *playlist.Media {
+	m := &playlist.Media{DateRanges: cues, TargetDuration: max(target, 1), VOD: true, EndList: true, Segments: make([]playlist.Segment, 0, len(grid))}
 	var before *Segment
 	in := r.Init(r.firstPlayed()) // of gaps before the first
 	for _, s := range grid {

@@ -41,7 +41,7 @@ func (r *DateRange) End() time.Time {
 // AppendText appends r as a line of a playlist and returns the extended buffer.
 // No text in it may hold a double quote or a line break.
 func (r *DateRange) AppendText(dst []byte) []byte {
-	dst = append(dst, `#EXT-X-DATERANGE:ID="`...)
+	dst = append(append(dst, DateRangeTag...), `ID="`...)
 	dst = append(append(dst, r.ID...), '"')
 	if r.Class != "" {
 		dst = append(dst, `,CLASS="`...)
@@ -124,7 +124,19 @@ func UnescapeData(s string) string {
 
 // dateRange reads an EXT-X-DATERANGE.
 func (p *mediaParser) dateRange(value string) error {
-	var r DateRange
+	r, err := ParseDateRange(value)
+	if err == nil {
+		p.m.DateRanges = append(p.m.DateRanges, r)
+	}
+	return err
+}
+
+// DateRangeTag is what stands before the attributes of a DateRange.
+const DateRangeTag = "#EXT-X-DATERANGE:"
+
+// ParseDateRange reads the attributes of an EXT-X-DATERANGE, what stands behind
+// [DateRangeTag].
+func ParseDateRange(value string) (r DateRange, err error) {
 	var date, end, next string
 	a := attrs{rest: value}
 	for a.next() {
@@ -155,27 +167,25 @@ func (p *mediaParser) dateRange(value string) error {
 		}
 	}
 	if err := a.need("ID", "START-DATE"); err != nil {
-		return err
+		return DateRange{}, err
 	}
-	var err error
 	if r.Start, err = parseDate(date); err != nil {
-		return fmt.Errorf("START-DATE: %w", err)
+		return DateRange{}, fmt.Errorf("START-DATE: %w", err)
 	}
 	if end != "" {
 		at, err := parseDate(end)
 		if err != nil {
-			return fmt.Errorf("END-DATE: %w", err)
+			return DateRange{}, fmt.Errorf("END-DATE: %w", err)
 		}
 		if length := at.Sub(r.Start); length < 0 || r.Known && length != r.Duration {
-			return errors.New("END-DATE lies before START-DATE, or DURATION says otherwise")
+			return DateRange{}, errors.New("END-DATE lies before START-DATE, or DURATION says otherwise")
 		}
 		r.Duration, r.Known = at.Sub(r.Start), true
 	}
 	if next != "" && (next != "YES" || r.Class == "" || r.Known) {
-		return errors.New("END-ON-NEXT is YES, and comes with CLASS and without DURATION and END-DATE")
+		return DateRange{}, errors.New("END-ON-NEXT is YES, and comes with CLASS and without DURATION and END-DATE")
 	}
-	p.m.DateRanges = append(p.m.DateRanges, r)
-	return nil
+	return r, nil
 }
 
 // hexadecimal reads a hexadecimal-sequence (section 4.2).
