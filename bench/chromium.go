@@ -29,6 +29,9 @@ func openChromium(ctx context.Context) (*chromium, error) {
 	}
 	c := &chromium{cmd: exec.CommandContext(ctx, "node", "page.mjs")}
 	c.cmd.Dir = filepath.Join(filepath.Dir(string(mod)), "internal", "web", "e2e")
+	if err := hasPackages(c.cmd.Dir); err != nil {
+		return nil, err
+	}
 	c.cmd.Stderr = os.Stderr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -43,6 +46,14 @@ func openChromium(ctx context.Context) (*chromium, error) {
 		return nil, fmt.Errorf("the browser is driven by node: %w; make deps installs what it needs", err)
 	}
 	return c, nil
+}
+
+// hasPackages says what to do where a fresh clone has no packages yet.
+func hasPackages(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", "playwright-core")); err != nil {
+		return fmt.Errorf("what drives the browser is not installed: run make deps, then this again: %w", err)
+	}
+	return nil
 }
 
 // close ends the browser.

@@ -4,6 +4,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,5 +92,12 @@ func TestLink(t *testing.T) {
 	// 40 ms of handshake, 20 each way, and 50,000 bytes at 2 Mbit/s.
 	if least := 280 * time.Millisecond; took < least {
 		t.Errorf("all was there after %v, want %v at least", took, least)
+	}
+}
+
+// A clone whose packages were not installed yet is told what to type.
+func TestPackagesMissing(t *testing.T) {
+	if err := hasPackages(t.TempDir()); err == nil || !strings.Contains(err.Error(), "make deps") {
+		t.Errorf("says %v", err)
 	}
 }
