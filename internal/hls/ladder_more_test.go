@@ -93,6 +93,10 @@ func TestLaddersKeepEveryRule(t *testing.T) {
 		{"the second video stops and is back", 2, func(t *testing.T) [][]item {
 			return [][]item{hi.items(t), v1(without(lo.items(t), 6*s, 13*s)), voice.items(t)}
 		}},
+		{"keyframes each 5 s, and the second video stops and is back", 2, func(t *testing.T) [][]item {
+			long := with(hi, func(x *synth) { x.gop, x.start = 150, 66*time.Millisecond })
+			return [][]item{long.items(t), v1(without(with(lo, func(x *synth) { x.gop = 150 }).items(t), 6*s, 13*s)), voice.items(t)}
+		}},
 		{"the lead stops and is back", 2, func(t *testing.T) [][]item {
 			return [][]item{without(hi.items(t), 6500*time.Millisecond, 13*s), v1(lo.items(t)), voice.items(t)}
 		}},

@@ -111,7 +111,8 @@ func (r *Rendition) fillPart(end int64, ends bool) bool {
 	if at, ok := r.stream.grid.end(r.seat.msn - 1); ok {
 		began = min(began, clockTicks(at, h.scale)+r.seat.shift)
 	}
-	if long := h.at - began; !ends && !decided && !r.stream.grid.frozen && long+h.part > h.scale*int64(r.ring.target/time.Second) {
+	full := h.at-began+h.part > h.scale*int64(r.ring.target/time.Second)
+	if full && !ends && !decided && !r.stream.grid.frozen && !r.stream.leadIsBeyond(clockTime(h.at-r.seat.shift, h.scale)) {
 		r.stream.grid.decide(r.seat.msn, clockTime(h.at-r.seat.shift, h.scale))
 		ends = true
 	}
@@ -121,6 +122,12 @@ func (r *Rendition) fillPart(end int64, ends bool) bool {
 		h.segStart = h.at
 	}
 	return ends || length > 0
+}
+
+// leadIsBeyond reports whether the lead has media there already: then it is for it
+// alone to say where its segment ends.
+func (s *Stream) leadIsBeyond(at time.Duration) bool {
+	return s.lead.cut != nil && s.lead.held == nil && s.lead.pos() > at
 }
 
 // gapIsBetter reports whether what is missing should be told: players then turn
