@@ -53,6 +53,14 @@ type Position struct {
 	Part int // index within the segment; -1: the whole segment
 }
 
+// String is the position as a player's person reads it.
+func (p Position) String() string {
+	if p.Part < 0 {
+		return fmt.Sprintf("segment %d", p.MSN)
+	}
+	return fmt.Sprintf("segment %d part %d", p.MSN, p.Part)
+}
+
 // A Window is one run's media as viewers may fetch it: a sequence of immutable
 // snapshots. All methods may be called concurrently; none takes a lock.
 type Window struct {
@@ -84,7 +92,7 @@ func (w *Window) Wait(ctx context.Context, want Position, in Within) (*Snapshot,
 	case !s.Listed() && !s.Ended:
 		return nil, ErrStarting
 	case !s.Ended && s.tooFar(want):
-		return nil, fmt.Errorf("segment %d part %d, the last segment is %d: %w", want.MSN, want.Part, s.LastMSN, ErrTooFar)
+		return nil, fmt.Errorf("%v, the last segment is %d: %w", want, s.LastMSN, ErrTooFar)
 	}
 	for {
 		if s.Has(want) {
