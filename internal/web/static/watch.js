@@ -155,6 +155,8 @@
 		asked: !body.dataset.ask, // an embedded player begins when somebody asks it to
 		moving: false, everMoved: false, stalls: 0,
 		lastTime: 0, lastMove: 0, movingSince: 0,
+		dryAt: Infinity,     // since when there is nothing more to show of a broadcast that has ended
+		finished: false,     // so it is, unless somebody seeks
 		giveUpAt: 0,         // no picture by then: begin again
 		againAt: 0, wait: 500, // back-off after a failure, ms
 		paused: false,       // by the person
@@ -209,6 +211,10 @@
 			h.on(Hls.Events.ERROR, (_, d) => {
 				if (h === this.hls && d.response && d.response.code === 403 && pollTimer !== -1) ask(); // why?
 				if (!d.fatal || h !== this.hls) return;
+				if (news.state === 'ended' && !this.recording && !this.moving && this.everMoved && d.type === Hls.ErrorTypes.NETWORK_ERROR) {
+					h.stopLoad(); // a playlist that stands still, or is gone: the last picture stays
+					return;
+				}
 				this.full = !!d.response && d.response.code === 503 && String(d.networkDetails && d.networkDetails.responseText).startsWith('full');
 				if (d.type === Hls.ErrorTypes.MEDIA_ERROR && this.mediaFaults++ < 2) h.recoverMediaError();
 				else this.failed();
@@ -275,6 +281,13 @@
 			return s.length ? s.end(s.length - 1) - video.currentTime - 6 : 0;
 		},
 
+		// ahead is how many seconds the picture can go on without loading more.
+		ahead() {
+			const b = video.buffered, at = video.currentTime;
+			for (let i = 0; i < b.length; i++) if (b.start(i) <= at && at <= b.end(i)) return b.end(i) - at;
+			return 0;
+		},
+
 		// range is what can be sought in: [begin, end] on the video's clock, or null.
 		// One of a live window without DVR is no place to seek in.
 		range() {
@@ -301,6 +314,7 @@
 			if (this.hls) this.hls.startLoad(-1, true); // it may have been told to stop at the end
 			video.currentTime = Math.min(Math.max(to, r[0] + 0.1), last);
 			this.giveUpAt = now() + 12000;
+			this.finished = false;
 		},
 
 		// again plays from the beginning what is over.
@@ -334,12 +348,19 @@
 				this.asked = true;
 				video.muted = false;
 			}
-			this.paused = false;
+			this.paused = this.finished = false;
 			this.lastMove = now();
 			this.giveUpAt = now() + 6000;
 			if (this.hls && this.inPast()) this.hls.startLoad(-1, true);
 			if (!this.on && (news.state === 'live' || this.recording)) this.begin();
 			else this.play();
+		},
+
+		// over: hls.js has read the end of the playlist, which comes some time after that
+		// of the broadcast.
+		over() {
+			const list = this.hls && this.hls.latestLevelDetails;
+			return !!list && !list.live;
 		},
 
 		// astray: the playlist ends before where the picture stands. A server that was
@@ -356,7 +377,12 @@
 				if (!video.paused && video.readyState > 1) this.lastMove = t;
 				this.lastTime = video.currentTime;
 			}
-			const moving = this.on && !video.paused && t - this.lastMove < 900 && this.lastMove > 0;
+			// hls.js nudges a picture that ran dry, and after ten seconds repeats the last
+			// ones, until the playlist has its end: that is no moving.
+			const dry = news.state === 'ended' && !this.recording && !this.moving && this.ahead() < 1;
+			this.dryAt = dry || this.finished ? Math.min(this.dryAt, t) : Infinity;
+			this.finished = news.state === 'ended' && !this.recording && (this.finished || dry && t > this.giveUpAt);
+			const moving = this.on && !video.paused && t - this.lastMove < 900 && this.lastMove > 0 && !dry && !this.finished;
 			if (this.moving && !moving && !video.paused && !video.ended && (news.state === 'live' || this.recording)) this.stalls++;
 			if (!this.moving && moving) this.movingSince = t;
 			this.moving = moving;
@@ -371,7 +397,7 @@
 			} else if (news.state === 'live') {
 				if (!this.on && t >= this.againAt && !view.unsupported && !news.denied && this.asked) this.begin();
 				else if (this.on && !this.paused && !this.blocked && (t > this.giveUpAt || !moving && this.astray())) this.failed();
-			} else if (news.state === 'ended' && !moving && this.hls && t > this.giveUpAt) {
+			} else if (this.finished && this.hls && (this.over() || t > this.dryAt + 9500)) {
 				this.hls.stopLoad(); // the last picture stays
 			}
 		},
@@ -576,11 +602,7 @@
 		set($('f-latency'), player.moving && news.state === 'live' ? seconds(player.behind()) : '–'); // a held picture has none
 		set($('f-bitrate'), media > 0 ? (bits / media / 1e6).toFixed(2) + ' Mbit/s' : '–');
 		set($('f-picture'), video.videoWidth ? video.videoWidth + ' × ' + video.videoHeight : '–');
-		let ahead = 0;
-		for (let i = 0; i < video.buffered.length; i++) {
-			if (video.buffered.start(i) <= video.currentTime && video.currentTime <= video.buffered.end(i)) ahead = video.buffered.end(i) - video.currentTime;
-		}
-		set($('f-buffer'), seconds(ahead));
+		set($('f-buffer'), seconds(player.ahead()));
 		set($('f-stalls'), String(player.stalls));
 		const q = video.getVideoPlaybackQuality ? video.getVideoPlaybackQuality() : null;
 		set($('f-dropped'), q ? String(q.droppedVideoFrames) : '–');
