@@ -59,7 +59,14 @@ func TestDVRAndRecording(t *testing.T) {
 	p.Await("the beginning", playing+` && video.currentTime - tally.player.range()[0] < 8`, 10*time.Second)
 	p.Tell(servertest.Command{"do": "click", "selector": "#live"}, nil)
 	p.Await("live again", playing+` && tally.player.late() < 8`, 10*time.Second)
+	p.Eval(`void (video.currentTime -= 20)`, nil) // as a picture that stood still
+	p.Await("late", `tally.player.late() > 15`, 5*time.Second)
+	p.Await("live again by itself", playing+` && tally.player.late() < 8`, 30*time.Second)
 
+	p.Eval(`void (tally.player.seek(tally.player.range()[0] + 10))`, nil)
+	p.Await("what somebody goes back to", playing+` && tally.player.late() > 20`, 10*time.Second)
+	p.Eval(`void (window.left = tally.player.hls.playingDate, tally.player.failed())`, nil)
+	p.Await("the same place in another player", playing+` && Math.abs(tally.player.hls.playingDate - left) < 15000`, 20*time.Second)
 	before := listed()
 	s.Kill()
 	s.Restart()

@@ -165,11 +165,15 @@
 		full: false,         // the server has no room for one more viewer
 		loaded: [],          // [when, bits, seconds of media], for the bitrate
 		recording: alone,    // the session whose recording plays; '': the broadcast
+		chosen: false,       // somebody went back or paused: what is late is meant to be
+		place: null,         // the date to go on at, after another begin
+		lateAt: 0,           // since when it has been too late for hls.js to hurry, ms
 
 		begin() {
 			if (news.denied) return;
 			this.drop();
 			this.on = true;
+			if (this.run !== news.run) { this.chosen = false; this.place = null; }
 			this.run = news.run;
 			this.giveUpAt = now() + 12000; // the server holds a playlist for up to 10 s
 			this.mediaFaults = 0;
@@ -222,6 +226,7 @@
 			h.on(Hls.Events.FRAG_BUFFERED, (_, d) => {
 				const seconds = d.part ? d.part.duration : d.frag.duration;
 				if (d.stats.total && d.frag.sn !== 'initSegment') this.loaded.push([now(), d.stats.total * 8, seconds]);
+				if (this.place && !this.recording) this.backTo(this.place);
 			});
 			const stretches = this.recording ? null : meter.stretches();
 			h.on(Hls.Events.MANIFEST_PARSED, (_, d) => { this.full = false; if (!this.recording) meter.begin(d.levels[0].uri, stretches); });
@@ -232,6 +237,7 @@
 
 		drop() {
 			meter.settle();
+			if (this.chosen && !this.recording && this.hls) this.place ||= this.hls.playingDate;
 			if (this.hls) this.hls.destroy();
 			else if (this.on) { video.removeAttribute('src'); video.load(); }
 			this.hls = this.attempt = null;
@@ -313,8 +319,31 @@
 			if (!this.recording && to > last - 2 && news.state === 'live') return this.toLive();
 			if (this.hls) this.hls.startLoad(-1, true); // it may have been told to stop at the end
 			video.currentTime = Math.min(Math.max(to, r[0] + 0.1), last);
+			this.chosen = true;
 			this.giveUpAt = now() + 12000;
 			this.finished = false;
+		},
+
+		// backTo goes on where somebody was who had gone back when the player had to begin
+		// again, or where the list begins by now.
+		backTo(date) {
+			const list = this.hls.latestLevelDetails;
+			if (!list) return;
+			this.place = null;
+			const f = list.fragments.findLast((f) => f.programDateTime <= date);
+			this.seek(f ? f.start + Math.min((date - f.programDateTime) / 1000, f.duration) : 0);
+		},
+
+		// catchUp skips what a picture that stood still is late by. hls.js plays faster, as
+		// long as it is less than a target duration and what it keeps; by more it would
+		// stay late for good, and with a DVR window by any amount.
+		catchUp(moving) {
+			const list = this.hls && this.hls.latestLevelDetails;
+			if (moving && list && !video.seeking && list.edge - video.currentTime < this.hls.targetLatency + 1) this.chosen = false;
+			const late = moving && list && !this.recording && !this.chosen && news.state === 'live'
+				&& this.late() > list.targetduration + this.hls.targetLatency;
+			if (!late) this.lateAt = now();
+			else if (now() - this.lateAt > 3000) this.toLive();
 		},
 
 		// again plays from the beginning what is over.
@@ -337,6 +366,8 @@
 				return this.resume();
 			}
 			meter.measure();
+			this.chosen = false;
+			this.place = null;
 			const s = video.seekable;
 			const edge = this.hls ? this.hls.liveSyncPosition : s.length ? s.end(s.length - 1) - 3 : null;
 			if (edge) video.currentTime = edge;
@@ -386,6 +417,7 @@
 			if (this.moving && !moving && !video.paused && !video.ended && (news.state === 'live' || this.recording)) this.stalls++;
 			if (!this.moving && moving) this.movingSince = t;
 			this.moving = moving;
+			this.catchUp(moving);
 			if (moving) {
 				this.everMoved = true;
 				this.giveUpAt = t + 6000;
@@ -444,6 +476,7 @@
 	};
 	for (const type of ['timeupdate', 'play', 'playing', 'seeking', 'seeked', 'ratechange']) video.addEventListener(type, () => meter.measure());
 	for (const type of ['pause', 'waiting', 'ended']) video.addEventListener(type, () => meter.soon());
+	video.addEventListener('pause', () => { if (player.range()) player.chosen = true; }); // also by keys of the keyboard and the system
 	window.addEventListener('pagehide', () => meter.leave());
 	document.addEventListener('visibilitychange', () => { if (document.hidden) meter.leave(); });
 
