@@ -33,6 +33,12 @@ type lane struct {
 	lastDTS int64 // ticks; what the encoder said it was
 	aligned bool  // a flagged clock jump of this track was taken care of
 
+	// Of sound that pauses while the picture goes on, in ticks.
+	quiet    []byte // a frame of silence; nil: not asked for yet, or there is none
+	quietFor int64  // how long it lasts
+	filled   int64  // up to where silence stands in; 0: it never did
+	lateFor  int64  // how much came since that is of a time that was filled
+
 	samples   []cmaf.Sample // of the open part
 	sizeBytes int64         // of their payloads
 	time      int64         // decode time of samples[0]
@@ -347,6 +353,14 @@ func (c *cutter) audioFrame(f *media.Frame) error {
 	}
 	x := f.DTS + l.offset
 	length := l.length(f)
+	if l.begun && c.seat == nil {
+		if c.lateSound(x, length) {
+			return nil
+		}
+		if c.lead.track.Codec.Video() {
+			l.silence(x)
+		}
+	}
 	switch {
 	case !l.begun:
 		if x+length/2 < c.domain*int64(l.track.Timescale)/c.scale {
@@ -455,6 +469,7 @@ func (c *cutter) closePart(end, mediaEnd int64, endsSegment bool) error {
 	if len(l.samples) > 0 {
 		l.settle(mediaEnd)
 	}
+	c.pausing(end)
 	runs := c.runs[:0]
 	runs = c.addRun(runs, l)
 	if c.audio != nil {
