@@ -21,6 +21,10 @@ import (
 // store stays small and a finding is found again quickly.
 const roundSize = 10_000
 
+// tries is how many servers an operation may take to be answered 2xx: some need
+// several others in a row, which is luck in a few thousand requests.
+const tries = 5
+
 // rare are operations that need a broadcast or a recording, of which there is
 // none here. Their own tests have them.
 var rare = []string{"createCue", "getRecording", "deleteRecording"}
@@ -36,8 +40,8 @@ func TestAPIFuzz(t *testing.T) {
 	statuses := map[int]int{}
 	var unproven []string // by every round so far
 	total, began := 0, time.Now()
-	for round := 0; total < requests && !t.Failed(); round++ {
-		n := min(roundSize, requests-total)
+	for round := 0; !t.Failed() && (total < requests || requests >= 4000 && round < tries && len(unproven) > 0); round++ {
+		n := min(roundSize, max(requests-total, min(requests, 4000)))
 		report := fuzzServer(t, uint64(seed+round), n)
 		for status, count := range report.Statuses {
 			statuses[status] += count
@@ -48,12 +52,13 @@ func TestAPIFuzz(t *testing.T) {
 		if round == 0 {
 			unproven = report.Unproven
 		}
-		unproven = slices.DeleteFunc(unproven, func(id string) bool { return !slices.Contains(report.Unproven, id) })
+		unproven = slices.DeleteFunc(unproven, func(id string) bool {
+			return !slices.Contains(report.Unproven, id) || slices.Contains(rare, id)
+		})
 		if total += n; requests > roundSize {
 			t.Logf("%v: seed %d: %s", time.Since(began).Round(time.Second), seed+round, report.Table())
 		}
 	}
-	unproven = slices.DeleteFunc(unproven, func(id string) bool { return slices.Contains(rare, id) })
 	if total >= 4000 && !t.Failed() && len(unproven) > 0 {
 		t.Errorf("seed %d: never answered 2xx: %q", seed, unproven)
 	}

@@ -21,6 +21,7 @@ type State struct {
 	// Recording is the session whose recording can be played, below /vod/; null
 	// unless the broadcast is over and was kept.
 	Recording *string `json:"recording"`
+	Disabled  bool    `json:"disabled"` // switched off: no broadcast begins until it is enabled again
 }
 
 // state answers with JSON, or with an event stream where that is accepted.
@@ -70,7 +71,7 @@ func (h *Handler) derive(ctx context.Context, playbackID string) (st State, sett
 	} else if stage == livestream.StageLive { // the server restarts
 		stage, settled = livestream.StageReconnecting, false
 	}
-	st.State = stage.String()
+	st.State, st.Disabled = stage.String(), rec.Livestream.Disabled
 	switch stage {
 	case livestream.StageWaiting:
 		st.Since = stamp(s.InvokedAt, s.Phase.Open())

@@ -22,6 +22,7 @@ const stateWithin = 5500 * time.Millisecond
 type told struct {
 	State                string
 	Since, Deadline, Run *string
+	Disabled             bool
 }
 
 func (w *world) told() told {
@@ -73,6 +74,12 @@ func TestStateTellsEachPhase(t *testing.T) {
 		stopped := at(0)
 		w.phase(livestream.Ended, func(s *livestream.Session) { s.StoppedAt = time.Now() })
 		expect("ended", stopped, "null", runID)
+		w.mu.Lock()
+		w.record.Livestream.Disabled = true
+		w.mu.Unlock()
+		if !w.told().Disabled {
+			t.Error("a livestream that was switched off is not said to be")
+		}
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"tally/internal/rtmp/publisher"
 	"tally/internal/servertest"
 )
 
@@ -195,4 +196,25 @@ func TestWrongAddress(t *testing.T) {
 	p.Open("http://"+s.HTTP+"/", nil)
 	p.Accessible("start page")
 	p.Shot("index")
+}
+
+// TestBeforeTheBroadcast: who is there too early reads whether anybody began, and
+// whether anybody can.
+func TestBeforeTheBroadcast(t *testing.T) {
+	s, p := serve(t), servertest.Browse(t)
+	s.Do("disable")
+	p.Open(s.WatchURL(), nil)
+	p.Await("switched off", says+`'This livestream is switched off'`, 10*time.Second)
+	p.Accessible("disabled")
+	p.Shot("disabled")
+	s.Do("enable")
+	p.Await("switched on", says+`'Waiting for the broadcast'`, 15*time.Second)
+	e := s.Publish(publisher.Clean, nil)
+	e.Freeze() // no media yet, or hardly any
+	e.Accepted(10 * time.Second)
+	p.Await("invoked", says+`'The broadcast is about to begin'`, 10*time.Second)
+	p.Accessible("invoked")
+	p.Shot("invoked")
+	e.Thaw()
+	p.Await("the picture", playing, 15*time.Second)
 }

@@ -38,7 +38,7 @@
 
 	/* ---- news: waiting, live, reconnecting or ended -------------------------- */
 
-	const news = { state: body.dataset.state, since: null, deadline: null, run: null, recording: null, reachable: true, gone: false, denied: null };
+	const news = { state: body.dataset.state, since: null, deadline: null, run: null, recording: null, disabled: false, reachable: true, gone: false, denied: null };
 	let events = null;      // EventSource, while one is open
 	let pollTimer = 0;
 	let failures = 0;       // polls that failed in a row
@@ -562,6 +562,8 @@
 			return ['The broadcast has ended', (news.since ? 'It ended at ' + clock(news.since) + '. ' : '') +
 				(replayable() ? 'You can watch it again. ' : '') + 'If there is another one, it appears here by itself.'];
 		}
+		if (news.disabled) return ['This livestream is switched off', 'When it is switched on again and a broadcast begins, it appears here by itself.'];
+		if (news.since) return ['The broadcast is about to begin', player.asked ? 'It has been started. Its picture appears here by itself.' : 'It has been started. You can play it here when its picture comes.'];
 		return ['Waiting for the broadcast', player.asked ? 'It starts here by itself. You can leave this page open.' : 'When it begins, you can play it here.'];
 	}
 
