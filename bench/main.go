@@ -100,6 +100,7 @@ var scenarios = []scenario{
 	{"tls", "the same over TLS and HTTP/2", (*bench).overTLS},
 	{"plain", "CPU with players of whole segments", (*bench).plain},
 	{"glass", "what a person sees in Chromium: glass to glass, page to first picture", (*bench).glass},
+	{"link", "the same over 80 ms and 6 Mbit/s", (*bench).link},
 	{"publishers", "CPU and memory with publishers", (*bench).publishers},
 	{"churn", "memory over many short publishes", (*bench).churn},
 	{"api", "requests per second of active-livestream-session", (*bench).api},
