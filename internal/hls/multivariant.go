@@ -102,7 +102,7 @@ func (s *Stream) WaitListed(ctx context.Context) error {
 // that ends in a slash. Nil when nothing is listed.
 //
 // Of several renditions each video is a variant, once for each group of audio
-// renditions, which are those of one codec. There is none of audio alone beside
+// renditions: see audioGroups. There is none of audio alone beside
 // video: video.js would begin with it on a slow link and stay there
 // (videojs/video.js#5583), others pass it over (hls.js#2654, shaka-player#861).
 func (s *Stream) AppendMultivariant(dst []byte, dir string) []byte {
@@ -116,7 +116,7 @@ func (s *Stream) AppendMultivariant(dst []byte, dir string) []byte {
 	var start *playlist.Start
 	var captions []string
 	var videos []playlist.Variant
-	var groups []audioGroup
+	var sounds []sound
 	for _, r := range l.offered {
 		n := r.window.Current()
 		if !n.listed {
@@ -134,9 +134,10 @@ func (s *Stream) AppendMultivariant(dst []byte, dir string) []byte {
 			}
 			videos = append(videos, v)
 		} else {
-			groups = join(groups, &n.tracks[0], v)
+			sounds = append(sounds, sound{&n.tracks[0], v})
 		}
 	}
+	groups := audioGroups(sounds)
 	m := playlist.Multivariant{Start: start, ClosedCaptions: captions, Variants: variants(videos, groups)}
 	for i := range groups {
 		m.Renditions = append(m.Renditions, groups[i].members...)
@@ -180,7 +181,7 @@ func ratio(bps int64) float64 {
 	return max(x, 1/x)
 }
 
-// An audioGroup is the audio renditions of one codec.
+// An audioGroup is audio renditions of which a player takes one.
 type audioGroup struct {
 	id            string
 	codecs        []string
@@ -188,10 +189,44 @@ type audioGroup struct {
 	members       []playlist.Rendition
 }
 
-// join adds a rendition to the group of its codec. v has its URI, CODECS and
+// A sound is an audio rendition: its track, and a variant with its URI, CODECS and
 // bandwidths.
-func join(groups []audioGroup, t *media.Track, v playlist.Variant) []audioGroup {
-	id := strings.ToLower(t.Codec.String())
+type sound struct {
+	track   *media.Track
+	variant playlist.Variant
+}
+
+// audioGroups makes a group of the renditions of each codec, so that a player
+// takes the codec that it has. All groups must have the same members then
+// (rfc8216bis-22 section 4.4.6.1.1); where they would not, there is one group of
+// all codecs.
+func audioGroups(all []sound) (groups []audioGroup) {
+	for _, s := range all {
+		groups = join(groups, strings.ToLower(s.track.Codec.String()), s)
+	}
+	for i := range groups {
+		if !groups[i].like(&groups[0]) {
+			groups = nil
+			for _, s := range all {
+				groups = join(groups, "audio", s)
+			}
+			return groups
+		}
+	}
+	return groups
+}
+
+// like reports whether two groups have the same members: those that a person
+// would take for the same.
+func (g *audioGroup) like(o *audioGroup) bool {
+	return slices.EqualFunc(g.members, o.members, func(a, b playlist.Rendition) bool {
+		return a.Name == b.Name && a.Language == b.Language && a.Default == b.Default && a.AutoSelect == b.AutoSelect
+	})
+}
+
+// join adds a rendition to the group of that name.
+func join(groups []audioGroup, id string, s sound) []audioGroup {
+	t, v := s.track, s.variant
 	i := slices.IndexFunc(groups, func(g audioGroup) bool { return g.id == id })
 	if i < 0 {
 		i = len(groups)
@@ -248,7 +283,7 @@ func (g *audioGroup) name(t *media.Track) string {
 		name = languageTag(t.Language)
 	}
 	if name == "" {
-		name = "Audio " + strconv.Itoa(int(t.ID.Index())+1)
+		name = "Audio " + strconv.Itoa(len(g.members)+1)
 	}
 	taken := func(s string) bool {
 		return slices.ContainsFunc(g.members, func(r playlist.Rendition) bool { return r.Name == s })

@@ -14,7 +14,7 @@ import (
 func AppendRecording(dst []byte, rec *archive.Recording, dir string) []byte {
 	var captions []string
 	var videos []playlist.Variant
-	var groups []audioGroup
+	var sounds []sound
 	for i := range rec.Renditions {
 		r := &rec.Renditions[i]
 		in := r.NewestInit()
@@ -31,11 +31,12 @@ func AppendRecording(dst []byte, rec *archive.Recording, dir string) []byte {
 			captions = strings.Split(in.Captions, ",")
 		}
 		if id, ok := trackOf(r.Name); ok && !id.Video() {
-			groups = join(groups, &media.Track{ID: id, Codec: soundCodec(in.Codecs), Language: in.Language, Name: in.Name, Channels: in.Channels}, v)
+			sounds = append(sounds, sound{&media.Track{ID: id, Codec: soundCodec(in.Codecs), Language: in.Language, Name: in.Name, Channels: in.Channels}, v})
 		} else {
 			videos = append(videos, v)
 		}
 	}
+	groups := audioGroups(sounds)
 	m := playlist.Multivariant{ClosedCaptions: captions, Variants: variants(videos, groups)}
 	for i := range groups {
 		m.Renditions = append(m.Renditions, groups[i].members...)
