@@ -158,6 +158,16 @@ var fixtures = []fixture{
 			"#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS=\"mp4a.40.2\",CLOSED-CAPTIONS=NONE\nx\n")
 	}},
 
+	{"media-groups", "AAC in English, Opus in German", nil, func(f *feed) {
+		f.c.Multivariant(f.now, "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"aac\",NAME=\"en\",LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,URI=\"a0\"\n"+
+			"#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"opus\",NAME=\"de\",LANGUAGE=\"de\",DEFAULT=YES,AUTOSELECT=YES,URI=\"a1\"\n"+
+			"#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS=\"mp4a.40.2\",AUDIO=\"aac\",CLOSED-CAPTIONS=NONE\na0\n")
+	}},
+	{"media-groups", "two defaults", nil, func(f *feed) {
+		f.c.Multivariant(f.now, "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"aac\",NAME=\"en\",DEFAULT=YES,AUTOSELECT=YES,URI=\"a0\"\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"aac\",NAME=\"de\",DEFAULT=YES,AUTOSELECT=YES,URI=\"a1\"\n"+
+			"#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS=\"mp4a.40.2\",AUDIO=\"aac\",CLOSED-CAPTIONS=NONE\na0\n")
+	}},
+
 	{"target-constant", "a longer target duration from some reload on", []string{"hold-back", "can-skip-until", "parts-kept"},
 		changed(func(m *playlist.Media) { m.TargetDuration = 2 })},
 	{"part-target-constant", "PART-TARGET recomputed from what was seen", []string{"part-85", "control-constant"}, // parts have 333 ms

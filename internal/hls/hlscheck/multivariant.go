@@ -35,9 +35,42 @@ func (c *Checker) Multivariant(at time.Time, text string) {
 			c.report("captions", -1, "variant %d: CLOSED-CAPTIONS %q, NONE %v; captions %v", i, group, v.NoClosedCaptions, m.ClosedCaptions)
 		}
 	}
+	c.checkGroups(m.Renditions)
 	c.variants, c.rates = m.Variants, rates{told: -1}
 	if len(m.Variants) > 0 {
 		c.rates.limit = m.Variants[0].Bandwidth
+	}
+}
+
+// checkGroups compares groups of renditions: each with itself, and with the first
+// of its type. Members correspond to one another by NAME.
+func (c *Checker) checkGroups(all []playlist.Rendition) {
+	type group struct{ kind, id string }
+	groups := map[group][]playlist.Rendition{}
+	first := map[string]group{} // by TYPE
+	for _, r := range all {
+		g := group{r.Type, r.GroupID}
+		if _, ok := first[r.Type]; !ok {
+			first[r.Type] = g
+		}
+		for _, o := range groups[g] {
+			if o.Default && r.Default {
+				c.report("media-groups", -1, "group %q: %q and %q are both the DEFAULT", r.GroupID, o.Name, r.Name)
+			}
+		}
+		groups[g] = append(groups[g], r)
+	}
+	for g, members := range groups {
+		model := groups[first[g.kind]]
+		same := len(members) == len(model) && !slices.ContainsFunc(members, func(r playlist.Rendition) bool {
+			return !slices.ContainsFunc(model, func(o playlist.Rendition) bool {
+				o.GroupID, o.URI, o.Channels = r.GroupID, r.URI, r.Channels
+				return o == r
+			})
+		})
+		if !same {
+			c.report("media-groups", -1, "%s group %q has other members than %q", g.kind, g.id, first[g.kind].id)
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ var Rules = []Rule{
 	{"can-block-reload", "22 section B.1; design 5", "a playlist with parts has CAN-BLOCK-RELOAD=YES"},
 
 	{"captions", "22 sections 4.4.6.1, 4.4.6.2", "each variant names the group of closed captions where there is one, and all or none say NONE"},
+	{"media-groups", "22 section 4.4.6.1.1", "at most one member of a group is the DEFAULT, and groups of one TYPE have the same members"},
 
 	{"target-constant", "22 section 4.4.3.1, 6.2.1", "EXT-X-TARGETDURATION never changes"},
 	{"part-target-constant", "design 5; 22 section 6.2.1", "PART-TARGET never changes (CoreMedia drops the stream for good)"},
