@@ -12,7 +12,7 @@ run: build
 build:
 	$(BUILD) -o bin/tally ./cmd/tally
 
-# Everything, in the order in which a failure is cheapest. About twelve minutes on
+# Everything, in the order in which a failure is cheapest. About eighteen minutes on
 # two cores.
 # The last two wait for real broadcasts most of the time, and so side by side.
 test: deps lint race
