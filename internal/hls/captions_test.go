@@ -84,6 +84,6 @@ func TestCaptions(t *testing.T) {
 		s.begin(3)
 		s.sendFrom(3, 0, 2*time.Second)
 		want("the next session")
-		s.p.End(false)
+		end(s.p)
 	})
 }

@@ -97,7 +97,7 @@ func watchTwice(t *testing.T, items []item) *viewer {
 			}
 		}
 	}
-	p.End(false)
+	end(p)
 	v.look()
 	v.done()
 	r.Close()

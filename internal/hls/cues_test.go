@@ -79,7 +79,7 @@ func TestCueIsDated(t *testing.T) {
 		if all := s.ranges(); len(all) != 0 {
 			t.Errorf("listed although the list begins at %v: %+v", s.v.media.Segments[0].ProgramDateTime, all)
 		}
-		s.p.End(false)
+		end(s.p)
 	})
 }
 
@@ -143,7 +143,7 @@ func TestCuesWithoutMedia(t *testing.T) {
 			}
 			ids[r.ID] = true
 		}
-		s.p.End(false)
+		end(s.p)
 		if _, err := s.p.WriteCue(3, now); !errors.Is(err, livestream.ErrStale) {
 			t.Errorf("after the end: %v", err)
 		}
@@ -186,7 +186,7 @@ func TestSplice(t *testing.T) {
 		if all := s.ranges(); len(all) != 1 || all[0].Out != "0xFC05" || all[0].Known {
 			t.Errorf("of all splices one has no end: %+v", all)
 		}
-		s.p.End(false)
+		end(s.p)
 	})
 }
 
@@ -215,7 +215,7 @@ func TestCuesAreBounded(t *testing.T) {
 				if n := len(s.playlist()); n > 40<<10 {
 					t.Errorf("the playlist has %d bytes", n)
 				}
-				s.p.End(false)
+				end(s.p)
 			})
 		})
 	}
@@ -239,7 +239,7 @@ func TestCuesThatCannotBe(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		s.p.End(false)
+		end(s.p)
 	})
 }
 
@@ -269,7 +269,7 @@ func TestCuesInEveryForm(t *testing.T) {
 		if len(tags(full)) != 20 || fmt.Sprint(tags(delta)) != want || fmt.Sprint(tags(shared)) != want {
 			t.Errorf("full:\n%s\ndelta:\n%s\nshared:\n%s", full.Data, delta.Data, shared.Data)
 		}
-		s.p.End(false)
+		end(s.p)
 	})
 }
 
@@ -305,7 +305,7 @@ func TestCuesAtRandom(t *testing.T) {
 			s.sendFrom(epoch, at, d)
 			at += d
 		}
-		s.p.End(false)
+		end(s.p)
 	})
 }
 

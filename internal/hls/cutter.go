@@ -353,14 +353,13 @@ func (c *cutter) audioFrame(f *media.Frame) error {
 	}
 	x := f.DTS + l.offset
 	length := l.length(f)
-	if l.begun && c.seat == nil {
+	if l.begun {
 		if c.lateSound(x, length) {
 			return nil
 		}
-		if c.lead.track.Codec.Video() {
-			l.silence(x)
-		}
+		l.silence(x)
 	}
+	longer := int64(0) // than the frame
 	switch {
 	case !l.begun:
 		if x+length/2 < c.domain*int64(l.track.Timescale)/c.scale {
@@ -369,6 +368,8 @@ func (c *cutter) audioFrame(f *media.Frame) error {
 		x = max(0, x)
 	case max(x-l.end, l.end-x) <= length/2:
 		x = l.end
+	case len(l.samples) == 0 && x > l.end && x-l.end < int64(l.track.Timescale)/minSilence:
+		longer, x = x-l.end, l.end // the frame before is in a part that is out
 	case len(l.samples) == 0:
 		x = max(x, l.end)
 	default:
@@ -378,7 +379,7 @@ func (c *cutter) audioFrame(f *media.Frame) error {
 		l.settle(x)
 	}
 	l.append(x, f, 0)
-	l.end = x + length
+	l.end = x + length + longer
 	frame := c.pace.frame()
 	if frame == 0 { // one picture so far
 		frame = c.scale / 10

@@ -240,7 +240,7 @@ func TestDVRWindowAfterTheEnd(t *testing.T) {
 		source := av
 		source.length = 40 * time.Second
 		s.send(1, source.items(t))
-		s.p.End(false)
+		end(s.p)
 		s.playlist()
 		withParts, stream := s.v.media, s.stream()
 		time.Sleep(18*time.Second - time.Nanosecond) // a window in memory, and three targets for who has that list
@@ -479,7 +479,7 @@ func TestDVRWindowOverSessions(t *testing.T) {
 		if m := s.v.media; m.MediaSequence != 1 || m.Length() < 39*time.Second {
 			t.Errorf("%v from %d on", m.Length(), m.MediaSequence)
 		}
-		s.p.End(false)
+		end(s.p)
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		if dirs, err := shelf.disk.Dirs(""); err != nil || fmt.Sprint(dirs) != "[runs second]" {
@@ -587,7 +587,7 @@ func TestDVRWindowEndsWithoutItsEncoder(t *testing.T) {
 	onDisk(t, dir, o, func(s *stage, shelf *shelf) {
 		s.begin(2)
 		st := s.stream()
-		s.p.End(false)
+		end(s.p)
 		if st.Listed() || st.Window().Current().Listed() || st.AppendMultivariant(nil, "") != nil {
 			t.Error("something is listed")
 		}

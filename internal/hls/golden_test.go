@@ -62,7 +62,7 @@ func TestGoldenPlaylists(t *testing.T) {
 		s.begin(2)
 		s.send(2, src.items(t))
 		golden(t, "reconnected.m3u8", current(false))
-		s.p.End(false)
+		end(s.p)
 		golden(t, "ended.m3u8", current(false))
 		golden(t, "ended.m3u8", current(true))
 	})
@@ -109,7 +109,7 @@ func TestSharedPlaylistsKeepEveryRule(t *testing.T) {
 			s.begin(2)
 			s.send(2, src.items(t))
 			if !s.v.window.Current().Held() && s.v.window.Current().SessionID() == "session" {
-				s.p.End(false)
+				end(s.p)
 				s.v.look()
 			}
 			if last := s.v.texts[len(s.v.texts)-1]; count(last, "EXT-X-ENDLIST") != 1 || len(s.v.files) < 100 {

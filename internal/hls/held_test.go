@@ -99,7 +99,7 @@ func TestHeldPicture(t *testing.T) {
 							t.Errorf("want one map:\n%s", text)
 						}
 						s.wantDates(stopped, back)
-						s.p.End(false)
+						end(s.p)
 					})
 				})
 			}
@@ -197,7 +197,7 @@ func TestHeldWhileTheSessionIsPlayable(t *testing.T) {
 		s.send(1, av.items(t))
 		s.p.Lost(1)
 		s.wait(10 * time.Second)
-		s.p.End(false) // the window is over
+		end(s.p) // the window is over
 		if got := s.playlist(); count(got, "EXT-X-ENDLIST") != 1 {
 			t.Errorf("no end:\n%s", got)
 		}
@@ -416,7 +416,7 @@ func TestHeldProperty(t *testing.T) {
 				wait(gap)
 				lengths += src.length + gap
 			}
-			p.End(false)
+			end(p)
 			v.look()
 			for _, x := range v.check.Violations() {
 				rt.Errorf("%v", x)

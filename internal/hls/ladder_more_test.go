@@ -159,7 +159,7 @@ func TestLaddersKeepEveryRule(t *testing.T) {
 				l.look()
 				src = onClock(src, time.Hour)
 				l.broadcast(2, src[:len(src)/2])
-				l.p.End(false)
+				end(l.p)
 				l.look()
 			})
 		})
@@ -228,7 +228,7 @@ func TestTrackSetsOverReconnects(t *testing.T) {
 				if !slices.Equal(offered, c.want) || len(m.Variants) == 0 {
 					t.Errorf("offered are %v, want %v\n%s", offered, c.want, text)
 				}
-				l.p.End(false)
+				end(l.p)
 				l.look()
 			})
 		})
@@ -358,7 +358,7 @@ func TestVideoComesBackAmidASegment(t *testing.T) {
 				if text := l.text("v1"); strings.Contains(text[strings.Index(text, "#EXT-X-PART:"):], "GAP") {
 					t.Errorf("ten seconds after it came back:\n%s", text)
 				}
-				l.p.End(false)
+				end(l.p)
 				l.look()
 			})
 		})

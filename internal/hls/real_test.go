@@ -97,7 +97,7 @@ func watch(t *testing.T, items []item, target int, o hlscheck.Options) *viewer {
 		}
 		v.look()
 	}
-	p.End(false)
+	end(p)
 	v.look()
 	v.done()
 	r.Close()
@@ -180,7 +180,7 @@ func TestRealReconnects(t *testing.T) {
 				}
 			}
 		}
-		p.End(false)
+		end(p)
 		v.look()
 		v.done()
 		r.Close()
@@ -210,7 +210,7 @@ func TestRealHeldPicture(t *testing.T) {
 					s.p.Lost(epoch)
 					s.wait(10 * time.Second)
 				}
-				s.p.End(false)
+				end(s.p)
 				s.v.look()
 				v = s.v
 			})

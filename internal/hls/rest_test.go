@@ -62,7 +62,7 @@ func TestManyRunsAtRest(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			s.p.End(false)
+			end(s.p)
 			synctest.Wait() // or what the disk has not taken in time is lost
 			time.Sleep(time.Minute)
 			synctest.Wait()
@@ -114,7 +114,7 @@ func TestManyRunsThatEnd(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				s.p.End(false)
+				end(s.p)
 				synctest.Wait()
 			}
 			runs := registry.Streams("play")

@@ -344,7 +344,7 @@ func TestVideoStalls(t *testing.T) {
 			v.look()
 			edges[int(time.Since(start)/time.Second)] = v.window.Current().NextPart
 		}
-		p.End(false)
+		end(p)
 		v.look()
 		v.done()
 		for sec := 3; sec < 6; sec++ {
@@ -419,7 +419,7 @@ func TestEndsWithAPicture(t *testing.T) {
 			s.send(1, slices.DeleteFunc(src.items(t), func(it item) bool {
 				return it.track == nil && it.frame.Track == media.VideoTrack && it.at >= av.length
 			}))
-			s.p.End(false)
+			end(s.p)
 			s.playlist()
 			for i := range s.v.media.Segments {
 				g := &s.v.media.Segments[i]
@@ -457,7 +457,7 @@ func TestBitrateTooHigh(t *testing.T) {
 			t.Fatalf("got %v, want BITRATE_TOO_HIGH", err)
 		}
 		t.Log(err)
-		p.End(false)
+		end(p)
 		time.Sleep(time.Minute)
 	})
 }
@@ -472,7 +472,7 @@ func TestByteCapShortensTheList(t *testing.T) {
 		if got := s.v.media.Length(); got < 6*time.Second || got > 11*time.Second {
 			t.Errorf("%v listed, want 6 s to 11 s", got)
 		}
-		s.p.End(false)
+		end(s.p)
 	})
 }
 
@@ -495,7 +495,7 @@ func TestStandingClock(t *testing.T) {
 		if !errors.As(err, &reasoned) || reasoned.Reason().Code != livestream.BitrateTooHigh || n > 20 {
 			t.Errorf("after %d MB: %v", n, err)
 		}
-		s.p.End(false)
+		end(s.p)
 	})
 }
 
@@ -517,7 +517,7 @@ func TestOnePicture(t *testing.T) {
 		if got := s.v.window.Current().NextPart; got < 7 {
 			t.Errorf("%d parts in 3 s", got)
 		}
-		s.p.End(false)
+		end(s.p)
 	})
 }
 
@@ -537,7 +537,7 @@ func TestStallEndsWithAKeyframe(t *testing.T) {
 				}
 				return it.track == nil && it.at > from && it.at < 4*time.Second
 			}))
-			s.p.End(false)
+			end(s.p)
 		})
 	}
 }

@@ -2,6 +2,11 @@ package hls
 
 import "tally/internal/media"
 
+// minSilence is the shortest hole that is filled, in parts of a second: less is
+// jitter, or a frame left out, which the length of a frame makes up for. Filled, it
+// would push out the frames behind it, that come as they should.
+const minSilence = 10
+
 // maxSilence is how much silence is put before one frame of sound, in seconds.
 // What a longer hole would be a jump of the clock, which a domain does not bridge.
 const maxSilence = 2 * inStep
@@ -16,7 +21,8 @@ func (l *lane) silence(to int64) {
 			l.quiet = nil
 		}
 	}
-	if l.quiet == nil || to-l.end > maxSilence*int64(l.track.Timescale) {
+	rate := int64(l.track.Timescale)
+	if hole := to - l.end; l.quiet == nil || hole < rate/minSilence || hole > maxSilence*rate {
 		return
 	}
 	for to-l.end > l.quietFor/2 {
@@ -32,7 +38,7 @@ func (l *lane) silence(to int64) {
 // pausing fills sound that is missing for so long that nobody can tell when it
 // comes, up to inStep seconds before the end of the open part.
 func (c *cutter) pausing(end int64) {
-	if l := c.audio; c.seat == nil && l != nil && l.begun && c.lead.track.Codec.Video() {
+	if l := c.audio; l != nil && l.begun {
 		rate := int64(l.track.Timescale)
 		l.silence(end*rate/c.scale - inStep*rate)
 	}

@@ -20,6 +20,17 @@ func TestSoundPauses(t *testing.T) {
 		"for three frames": func(all []item) []item {
 			return slices.DeleteFunc(all, func(it item) bool { return sound(it) && it.at > 7*time.Second && it.at < 7065*time.Millisecond })
 		},
+		"not, but its timestamps jitter": func(all []item) []item {
+			for i, n := 0, 0; i < len(all); i++ {
+				if sound(all[i]) {
+					if n++; n%7 == 0 {
+						all[i].frame.DTS += 48 * 40 // 40 ms
+						all[i].frame.PTS = all[i].frame.DTS
+					}
+				}
+			}
+			return all
+		},
 		"to the end": func(all []item) []item {
 			return slices.DeleteFunc(all, func(it item) bool { return sound(it) && it.at > 7*time.Second })
 		},
@@ -48,7 +59,7 @@ func TestSoundPauses(t *testing.T) {
 				src.length = 20 * time.Second
 				s.begin(1)
 				s.send(1, change(src.items(t)))
-				s.p.End(false)
+				end(s.p)
 			})
 		})
 	}

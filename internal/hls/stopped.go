@@ -37,9 +37,8 @@ func (r *Rendition) rest() error {
 // fillStopped fills the renditions whose tracks are gone, or have sent nothing
 // for a target duration, up to a part behind the others.
 func (s *Stream) fillStopped(arrived time.Duration) error {
-	front, msn := s.front(), s.lead.seat.msn
+	front := s.front()
 	for _, r := range s.all {
-		msn = min(msn, r.seat.msn)
 		if r.held == nil && r.cut != nil && len(r.queue) == 0 && arrived-r.arrived >= r.ring.target && front > r.pos()+r.partTargetOr() {
 			if err := r.rest(); err != nil {
 				return err
@@ -52,7 +51,6 @@ func (s *Stream) fillStopped(arrived time.Duration) error {
 			r.publish(false)
 		}
 	}
-	s.grid.forget(msn)
 	return nil
 }
 

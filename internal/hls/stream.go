@@ -150,7 +150,13 @@ func (s *Stream) note() {
 	})
 }
 
-// end ends the session; the playlist gets its ENDLIST after the linger.
+// maxLastPart is how long the last part is listed without ENDLIST at most: less than
+// the second within which a playlist ends that was told to.
+const maxLastPart = 500 * time.Millisecond
+
+// end ends the session; the playlist gets its ENDLIST after the linger, and not
+// with the last part: hls.js (up to 1.7) never loads a part that it first hears of
+// together with ENDLIST, unless it is its segment's first, and waits for it for ever.
 func (s *Stream) end(linger time.Duration) {
 	s.generation++ // the Packager is done
 	s.flush()
@@ -162,12 +168,15 @@ func (s *Stream) end(linger time.Duration) {
 	}
 	s.intake.reset()
 	s.setStage(livestream.StageEnded)
-	if linger <= 0 || !s.main.window.Current().listed {
+	if !s.main.window.Current().listed {
 		s.finish()
 		return
 	}
-	s.set(&s.closing, linger, s.finish)
+	s.set(&s.closing, max(linger, s.lastPartFor()), s.finish)
 }
+
+// lastPartFor is how long the last part is listed before ENDLIST is.
+func (s *Stream) lastPartFor() time.Duration { return min(s.main.partTargetOr(), maxLastPart) }
 
 // finish gives the playlist its ENDLIST. It can be fetched for one window more,
 // and its media for as long again as that playlist is.

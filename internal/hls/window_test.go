@@ -14,6 +14,37 @@ import (
 	"tally/internal/media"
 )
 
+// end ends a session, and waits until its playlist has ENDLIST.
+func end(p *hls.Packager) {
+	p.End(false)
+	time.Sleep(p.LastPartFor())
+	synctest.Wait()
+}
+
+// TestLastPartBeforeENDLIST: players hear of the last part, and load it, before
+// they hear of the end.
+func TestLastPartBeforeENDLIST(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		s.begin(1)
+		source := av
+		source.length += 100 * time.Millisecond // a part has only begun
+		s.send(1, source.items(t))
+		before := s.v.window.Current()
+		s.p.End(false)
+		s.wantStage(livestream.StageEnded)
+		synctest.Wait()
+		snap := s.v.window.Current()
+		if snap.Ended || snap.NextPart == before.NextPart || count(s.playlist(), "EXT-X-ENDLIST") != 0 {
+			t.Errorf("with the last part, %d after %d: ENDLIST %v\n%s", snap.NextPart-1, before.NextPart-1, snap.Ended, s.playlist())
+		}
+		time.Sleep(snap.PartTarget)
+		synctest.Wait()
+		if !s.v.window.Current().Ended {
+			t.Error("no ENDLIST a part target after the last part")
+		}
+	})
+}
+
 func TestCleanEndLingers(t *testing.T) {
 	onStage(t, hls.Config{}, run(2), func(s *stage) {
 		s.begin(1)
@@ -74,7 +105,7 @@ func TestMediaOutlivesThePlaylist(t *testing.T) {
 		src.length = 20 * time.Second
 		s.begin(1)
 		s.send(1, src.items(t))
-		s.p.End(false)
+		end(s.p)
 		s.playlist()
 		old, m := s.stream(), s.v.media
 		changed := s.registry.Changed("play")
@@ -117,7 +148,7 @@ func TestRunThatIsOverIsNotContinued(t *testing.T) {
 	onStage(t, hls.Config{}, run(2), func(s *stage) {
 		s.begin(1)
 		s.send(1, av.items(t))
-		s.p.End(false)
+		end(s.p)
 		old := s.stream()
 		time.Sleep(13 * time.Second)
 		synctest.Wait()
@@ -142,7 +173,7 @@ func TestLingeringMediaMakesRoom(t *testing.T) {
 		src.bytes, src.length = 8000, 15*time.Second // 2.1 Mbit/s: 12 s are 3.2 MB
 		s.begin(1)
 		s.send(1, src.items(t))
-		s.p.End(false)
+		end(s.p)
 		time.Sleep(12 * time.Second)
 		synctest.Wait()
 		o := run(2)
@@ -171,7 +202,7 @@ func TestLingeringMediaMakesRoom(t *testing.T) {
 		if next = *m; next.Length() < 12*time.Second {
 			t.Errorf("%v of the new run are listed, want a window", next.Length())
 		}
-		p.End(false)
+		end(p)
 	})
 }
 
@@ -188,7 +219,7 @@ func TestStopEndsAtOnce(t *testing.T) {
 			waiting <- err
 		}()
 		synctest.Wait()
-		s.p.End(false)
+		end(s.p)
 		if err := <-waiting; !errors.Is(err, hls.ErrEnded) {
 			t.Errorf("the waiting reload got %v", err)
 		}
@@ -198,7 +229,7 @@ func TestStopEndsAtOnce(t *testing.T) {
 		if err := s.p.WriteFrame(1, media.Frame{}); !errors.Is(err, livestream.ErrStale) {
 			t.Errorf("a frame after the end: %v", err)
 		}
-		s.p.End(false)
+		end(s.p)
 	})
 }
 
@@ -301,7 +332,7 @@ func TestFetchableAfterLeaving(t *testing.T) {
 		if got := s.v.media.Length(); got < 12*time.Second || got > 15*time.Second {
 			t.Errorf("%v listed, want the window of 12 s", got)
 		}
-		s.p.End(false)
+		end(s.p)
 	})
 }
 

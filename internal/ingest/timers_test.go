@@ -229,6 +229,9 @@ func TestPlaylistOutlivesACleanEnd(t *testing.T) {
 					h.expect("clean end", "IDLE")
 					time.Sleep(delay)
 				}
+				if delay == 0 {
+					time.Sleep(340 * time.Millisecond) // the last part is listed for a part target before
+				}
 				time.Sleep(5 * time.Millisecond)
 				if !h.playlist(run).Ended {
 					h.Errorf("no ENDLIST %v after the end", delay)
