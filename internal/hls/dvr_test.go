@@ -243,13 +243,13 @@ func TestDVRWindowAfterTheEnd(t *testing.T) {
 		end(s.p)
 		s.playlist()
 		withParts, stream := s.v.media, s.stream()
-		time.Sleep(18*time.Second - time.Nanosecond) // a window in memory, and three targets for who has that list
+		time.Sleep(18*time.Second - hls.RoundTrip) // a window in memory, and three targets for who has that list
 		synctest.Wait()
 		text := string(stream.Window().Current().Playlist(false, false).Data)
 		if lost := s.missing(stream.Window(), withParts); len(lost) > 0 || count(text, "EXT-X-PART:") > 0 {
 			t.Errorf("these cannot be fetched, or parts are listed still: %v", lost)
 		}
-		time.Sleep(time.Nanosecond)
+		time.Sleep(hls.RoundTrip)
 		synctest.Wait()
 		snap := s.stream().Window().Current()
 		if snap.Segment(1, snap.LastMSN) != nil || snap.Part(1, 100) != nil {

@@ -1,7 +1,5 @@
 package hls
 
-import "time"
-
 // Bytes is what a snapshot holds of media.
 func (s *Snapshot) Bytes() (n int) {
 	for _, p := range s.parts {
@@ -10,9 +8,5 @@ func (s *Snapshot) Bytes() (n int) {
 	return n
 }
 
-// LastPartFor is how long ENDLIST waits behind the last part.
-func (p *Packager) LastPartFor() time.Duration {
-	p.s.mu.Lock()
-	defer p.s.mu.Unlock()
-	return p.s.lastPartFor()
-}
+// RoundTrip is how long ENDLIST waits behind the last part at most.
+const RoundTrip = roundTrip

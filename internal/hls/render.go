@@ -18,6 +18,7 @@ func (r *Rendition) publish(ended bool) {
 	r.window.current.Store(next)
 	close(old.next)
 	s := r.stream
+	s.published = time.Now()
 	s.note()
 	if s.progress.Load().Playable && s.fresh && !s.gone && !s.holding {
 		s.setStage(livestream.StageLive)
@@ -94,7 +95,7 @@ func (r *Rendition) render(n *Snapshot, segs []*segment) {
 		EndList:          n.Ended,
 	}
 	begins, edge := r.begins(n, segs), r.ring.edge
-	if !n.Ended {
+	if !n.Ended && !r.stream.complete {
 		m.PreloadHint = partURI(n.Epoch, n.NextPart)
 	}
 	if r == r.stream.main {

@@ -30,10 +30,12 @@ type Stream struct {
 	// mu serialises the writers: the publisher's goroutine, the session's
 	// actor, the timers. Viewers never take it.
 	mu         sync.Mutex
-	generation int64 // of the session's Packager; older ones are ignored
-	epoch      int64 // of the publish that may write; 0 before the first
-	gone       bool  // that publisher is gone
-	closing    alarm // ENDLIST, then the end of the playlist, then removal
+	generation int64     // of the session's Packager; older ones are ignored
+	epoch      int64     // of the publish that may write; 0 before the first
+	gone       bool      // that publisher is gone
+	complete   bool      // the session has ended: what comes next, if anything, is another's
+	published  time.Time // when the newest playlist was
+	closing    alarm     // ENDLIST, then the end of the playlist, then removal
 	delay      time.Duration
 	all        []*Rendition  // video first, by index; a muxed one before them
 	several    bool          // each track has a rendition of its own
@@ -114,7 +116,7 @@ func (s *Stream) attach(o OpenOptions) *Packager {
 	s.generation++
 	s.session.Store(&o.SessionID)
 	s.delay = o.EndlistDelay
-	s.gone = true
+	s.gone, s.complete = true, false
 	s.gop, s.keySeen, s.fault = gopMeter{}, false, nil
 	s.cues.forget()
 	s.cues.endSplices()
@@ -150,15 +152,24 @@ func (s *Stream) note() {
 	})
 }
 
-// maxLastPart is how long the last part is listed without ENDLIST at most: less than
-// the second within which a playlist ends that was told to.
-const maxLastPart = 500 * time.Millisecond
+// How long the last part is listed without ENDLIST: until a player that is up to
+// roundTrip away has asked for it, which it does when it hears of the part before, and
+// then lastPartFor.
+const (
+	roundTrip   = 150 * time.Millisecond
+	lastPartFor = 30 * time.Millisecond
+)
 
-// end ends the session; the playlist gets its ENDLIST after the linger, and not
-// with the last part: hls.js (up to 1.7) never loads a part that it first hears of
-// together with ENDLIST, unless it is its segment's first, and waits for it for ever.
+// end ends the session; the playlist gets its ENDLIST after the linger, and as three
+// players need it to reach the end. Shaka must not be told of a part that will not
+// come: it stands still there. hls.js (to 1.7) never loads a part that it first hears
+// of with ENDLIST, unless it is its segment's first; video.js, which asks without
+// waiting, must first hear of the last part with ENDLIST, or does not end. So whoever
+// waits for the last part hears of that, and then soon of the end.
 func (s *Stream) end(linger time.Duration) {
 	s.generation++ // the Packager is done
+	s.complete = true
+	soon := max(lastPartFor, roundTrip-time.Since(s.published))
 	s.flush()
 	s.endHold()
 	s.stop(&s.starving)
@@ -172,11 +183,11 @@ func (s *Stream) end(linger time.Duration) {
 		s.finish()
 		return
 	}
-	s.set(&s.closing, max(linger, s.lastPartFor()), s.finish)
+	for _, r := range s.all {
+		r.publish(false) // without the hint that was given
+	}
+	s.set(&s.closing, max(linger, soon), s.finish)
 }
-
-// lastPartFor is how long the last part is listed before ENDLIST is.
-func (s *Stream) lastPartFor() time.Duration { return min(s.main.partTargetOr(), maxLastPart) }
 
 // finish gives the playlist its ENDLIST. It can be fetched for one window more,
 // and its media for as long again as that playlist is.

@@ -32,7 +32,7 @@ var laterFixtures = []fixture{
 	{"bandwidth", "BANDWIDTH of a tenth of what the segments have", nil, joined(`BANDWIDTH=1000,CODECS="avc1.64001f,mp4a.40.2"`)},
 	{"version", "EXT-X-MAP under version 3", nil, edited(2, func(m *playlist.Media) { m.Version = 3 })},
 	{"version", "a version that no player knows", nil, edited(2, func(m *playlist.Media) { m.Version = 13 })},
-	{"not-empty", "a playlist that lists parts before it has a segment", []string{"edge-monotone", "hint-present"}, func(f *feed) {
+	{"not-empty", "a playlist that lists parts before it has a segment", []string{"edge-monotone"}, func(f *feed) {
 		f.c = New(Options{})
 		f.o = origin.New(2)
 		f.show(playlist.NoDirectives)

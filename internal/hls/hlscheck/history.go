@@ -161,14 +161,17 @@ func (c *Checker) checkStable(old *segment, s *playlist.Segment, msn int64) {
 // checkHint finds the part that followed the position of the last hint.
 func (c *Checker) checkHint(m *playlist.Media) {
 	h := c.hint
-	if h.uri == "" || restarted(c.prev, m) {
+	if restarted(c.prev, m) || c.prev.PartTarget == 0 {
 		return
 	}
 	i, part := h.msn-m.FirstMSN(), h.part
 	for ; i >= 0 && i < int64(len(m.Segments)); i, part = i+1, 0 {
 		s := &m.Segments[i]
 		if part < len(s.Parts) {
-			if s.Parts[part].URI != h.uri {
+			switch {
+			case h.uri == "" && (part > 0 || !s.Discontinuity) && !m.EndList:
+				c.report("hint-present", m.FirstMSN()+i, "part %d is %s, and the playlist before had no EXT-X-PRELOAD-HINT", part, s.Parts[part].URI)
+			case h.uri != "" && s.Parts[part].URI != h.uri:
 				c.report("hint-true", m.FirstMSN()+i, "part %d is %s, the hint was %s", part, s.Parts[part].URI, h.uri)
 			}
 			return

@@ -127,9 +127,6 @@ func (c *Checker) checkHead(m *playlist.Media) {
 	if m.EndList && (m.PreloadHint != "" || m.Open() != nil) {
 		c.report("endlist-hint", -1, "hint %q, open segment: %v", m.PreloadHint, m.Open() != nil)
 	}
-	if m.PartTarget > 0 && !m.EndList && m.PreloadHint == "" {
-		c.report("hint-present", -1, "no EXT-X-PRELOAD-HINT")
-	}
 }
 
 // Bounds of design 5: TARGETDURATION in seconds, and PART-TARGET.

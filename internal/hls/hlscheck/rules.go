@@ -58,7 +58,7 @@ var Rules = []Rule{
 	{"delta-full", "22 section 6.2.5.1", "a delta update and the playlist before it make the full playlist"},
 	{"delta-boundary", "22 section 6.2.5.1", "a delta update skips only what lies beyond CAN-SKIP-UNTIL"},
 	{"delta-unasked", "22 section 6.2.5.1", "a delta update comes only when asked for, and never with EXT-X-ENDLIST"},
-	{"hint-present", "design 5", "a live playlist with parts hints at the next one"},
+	{"hint-present", "design 5", "a playlist hints at the next part, unless there is none or it is behind a discontinuity"},
 	{"hint-true", "22 section 4.4.5.3", "the next part that appears is the one hinted at, unless nothing of the list is left"},
 	{"part-cadence", "22 section 6.2.1", "from an encoder that sends steadily a new part comes within one PART-TARGET of the one before"},
 	{"segment-cadence", "22 section 6.2.1", "and a new segment within one and a half target durations"},

@@ -41,6 +41,7 @@
 			moving: t - w.movedAt < 700 && t - w.playedAt < 700,
 			playing: t - w.playedAt < 700,
 			ended: w.video.ended,
+			ranges: Array.from({ length: b.length }, (_, i) => `${b.start(i).toFixed(3)}-${b.end(i).toFixed(3)}`).join(' ') + ` of ${w.video.duration}, ready ${w.video.readyState}${w.video.paused ? ', paused' : ''}`,
 			buffer: b.length ? b.end(b.length - 1) - w.time : 0,
 			same: document.getElementById(w.name) === w.video || w.video.isConnected,
 		};
