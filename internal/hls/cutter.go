@@ -103,7 +103,7 @@ type cutter struct {
 	domain   int64 // where the domain starts, ticks of the lead
 	start    int64 // where the open part starts
 	segStart int64 // where the open segment starts
-	target   int64 // PART-TARGET in ticks; 0 until chosen
+	target   int64 // how long a part may be at PART-TARGET, in ticks; 0 until that is chosen
 	segParts int   // parts of the open segment
 	segLimit int64 // TARGETDURATION in ticks
 	single   bool  // the open segment gets one part only: the first of a run
@@ -129,19 +129,24 @@ func (c *cutter) duration(ticks int64) time.Duration {
 	return time.Duration(ticks * 1_000_000 / c.scale * 1000)
 }
 
-// partTicks is PART-TARGET as it is or would be now.
+// partLimit is how long the media of a part may be at that PART-TARGET, in ticks.
+func (c *cutter) partLimit(partTarget time.Duration) int64 {
+	return c.ticks(max(0, partTarget-listedLonger))
+}
+
+// partTicks is how long a part may be at PART-TARGET as it is or would be now.
 func (c *cutter) partTicks() int64 {
 	if c.target > 0 {
 		return c.target
 	}
-	return c.ticks(c.choose())
+	return c.partLimit(c.choose())
 }
 
 // fix makes PART-TARGET what it is from now on.
 func (c *cutter) fix() {
 	if c.target == 0 {
 		c.partTarget = c.choose()
-		c.target = c.ticks(c.partTarget)
+		c.target = c.partLimit(c.partTarget)
 	}
 }
 

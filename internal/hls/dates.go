@@ -6,17 +6,23 @@ import (
 	"tally/internal/media"
 )
 
-// Dates run by the encoder's clock from the arrival of a domain's first frame on.
+// Dates run by the encoder's clock from the arrival of a domain's first part on.
 // No crystal is exact, so they are slewed towards arrival: each segment's date is
-// moved by a share of the segment before that is too small to be seen.
+// moved by a share of the segment before that is too small to be seen. That is done
+// seldom: Shaka (to 5.2.12 at least) places what it plays by dates where they differ
+// from durations by 1 ms, and where a date moves behind a part that it has loaded
+// already, it drops the rest of that segment.
 const (
 	// slewPPM is the most that dates are moved, in millionths of media time: half as
 	// much again as clocks of encoders are off (0.1 %), and 3 ms in a segment of 2 s,
 	// where dates are printed in milliseconds.
 	slewPPM = 1500
-	// slewSlack is how far arrivals may be from their dates before those are moved. A
-	// choice: more than a network's jitter, less than a part.
-	slewSlack = 50 * time.Millisecond
+	// slewSlack is how far arrivals may be from their dates before those are moved,
+	// and slewSettled how near they are then brought. A choice: more than a network's
+	// jitter and than an encoder takes to come into step, less than a part; a clock
+	// that is off by 50 millionths, as many are, takes 50 minutes to it.
+	slewSlack   = 150 * time.Millisecond
+	slewSettled = 5 * time.Millisecond
 	// slewSpan times slewSpans is how long the least delay is looked for: longer than
 	// a backlog takes to come.
 	slewSpan  = 8 * time.Second
@@ -33,6 +39,8 @@ const (
 type dating struct {
 	began  time.Duration // arrival of the domain's first frame, since Registry.began
 	shift  time.Duration // of the newest segment's dates
+	begun  bool          // it has one
+	moving bool          // from slewSlack to slewSettled
 	recent [slewKept]shifted
 
 	least [slewSpans + 1]time.Duration // by span, the present one last: arrival less media time, since began
@@ -42,8 +50,8 @@ type dating struct {
 
 // A shifted segment is one whose dates are decided.
 type shifted struct {
-	msn   int64
-	shift time.Duration
+	number int64 // its media sequence number and 1; 0: none
+	shift  time.Duration
 }
 
 // saw takes note of a frame that came, and where on the domain's timeline it is.
@@ -62,15 +70,24 @@ func (d *dating) saw(arrived, at time.Duration) {
 }
 
 // of is the shift of a segment's dates. The first rendition to begin one of that
-// number decides it; before is how long the segment before it was there.
+// number decides it; before is how long the segment before it was there. The first
+// of a domain begins when its first part is complete: when the least delayed of that
+// part's frames came is better known than when the first did, which an encoder often
+// sends late.
 func (d *dating) of(msn int64, before time.Duration) time.Duration {
-	switch was := &d.recent[msn%slewKept]; {
-	case was.msn == msn:
+	was := &d.recent[msn%slewKept]
+	switch {
+	case was.number == msn+1:
 		return was.shift
-	case was.msn < msn:
-		d.shift += d.step(time.Duration(int64(before) / 1_000_000 * slewPPM))
-		*was = shifted{msn, d.shift}
+	case was.number > msn:
+		return d.shift
+	case !d.begun:
+		d.begun, d.shift = true, min(d.least[slewSpans], 0)
+	default:
+		// The segment before was listed that much longer than its media.
+		d.shift += listedLonger + d.step(time.Duration(int64(before)/1_000_000*slewPPM))
 	}
+	*was = shifted{msn + 1, d.shift}
 	return d.shift
 }
 
@@ -83,13 +100,14 @@ func (d *dating) step(most time.Duration) time.Duration {
 	for _, least := range d.least[1:] {
 		off = min(off, least-d.shift)
 	}
-	switch {
-	case off > slewSlack:
-		return min(off-slewSlack, most)
-	case off < -slewSlack:
-		return max(off+slewSlack, -most)
+	enough := slewSlack
+	if d.moving {
+		enough = slewSettled
 	}
-	return 0
+	if d.moving = off.Abs() > enough; !d.moving {
+		return 0
+	}
+	return max(-most, min(off, most))
 }
 
 // The methods below are the writers' side: the caller holds Stream.mu.

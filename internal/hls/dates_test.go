@@ -15,23 +15,27 @@ type drifter struct {
 	*stage
 	ppm    int // how much faster than ours its clock goes
 	jitter time.Duration
+	rate   int64 // frames per second; a keyframe each 2 s
 	frames int64
 	began  time.Time
 	dice   *rand.Rand
 }
 
-const driftRate = 5 // frames per second; a keyframe each 2 s
-
 func (s *stage) drift(ppm int, jitter time.Duration) *drifter {
+	s.t.Helper()
+	return s.driftAt(5, ppm, jitter)
+}
+
+func (s *stage) driftAt(rate int64, ppm int, jitter time.Duration) *drifter {
 	s.t.Helper()
 	s.begin(1)
 	v := videoTrack(s.t, avc720p30)
-	v.FrameRate = driftRate
+	v.FrameRate = float64(rate)
 	if err := s.p.WriteTrack(1, v); err != nil {
 		s.t.Fatal(err)
 	}
 	s.p.Expect(1, []media.TrackID{v.ID})
-	return &drifter{stage: s, ppm: ppm, jitter: jitter, began: time.Now(), dice: rand.New(rand.NewPCG(1, 2))}
+	return &drifter{stage: s, ppm: ppm, jitter: jitter, rate: rate, began: time.Now(), dice: rand.New(rand.NewPCG(1, 2))}
 }
 
 // sent is when the frame of a time of the encoder's is sent, by our clock.
@@ -42,8 +46,8 @@ func (d *drifter) sent(at time.Duration) time.Time {
 // write lets the next frame come.
 func (d *drifter) write() {
 	d.t.Helper()
-	key := d.frames%(2*driftRate) == 0
-	dts := d.frames * media.VideoTimescale / driftRate
+	key := d.frames%(2*d.rate) == 0
+	dts := d.frames * media.VideoTimescale / d.rate
 	f := media.Frame{Track: media.VideoTrack, DTS: dts, PTS: dts, Key: key, Payload: synth{}.picture(key)}
 	if err := d.p.WriteFrame(1, f); err != nil {
 		d.t.Fatal(err)
@@ -55,7 +59,7 @@ func (d *drifter) write() {
 func (d *drifter) send(length time.Duration) {
 	d.t.Helper()
 	for until := time.Now().Add(length); time.Now().Before(until); {
-		at := d.sent(time.Duration(d.frames) * time.Second / driftRate)
+		at := d.sent(time.Duration(d.frames) * time.Second / time.Duration(d.rate))
 		if d.jitter > 0 {
 			at = at.Add(time.Duration(d.dice.Int64N(int64(d.jitter))))
 		}
@@ -127,11 +131,47 @@ func TestDatesStandStill(t *testing.T) {
 			d.send(time.Minute) // first what was to come meanwhile
 			d.jitter = 0
 			d.send(time.Second)
-			if off := d.off(); off != 0 {
+			if off := d.off(); off.Abs() > 2*time.Millisecond { // segments are listed 1 us longer than they are
 				t.Fatalf("dates moved by %v", off)
 			}
 		}
 	})
+}
+
+// Dates go exactly with durations for most of an hour, as printed: players that
+// place media by them (Shaka) are to have no reason to. The first frame comes late,
+// and the encoder's clock is off by as much as most are.
+func TestDatesGoWithDurations(t *testing.T) {
+	for _, ppm := range []int{0, 40, -40} {
+		onStage(t, hls.Config{}, run(2), func(s *stage) {
+			d := s.driftAt(30, ppm, 20*time.Millisecond)
+			d.began = d.began.Add(-250 * time.Millisecond)
+			var first time.Time
+			var from int64
+			sum := map[int64]time.Duration{} // listed before a segment
+			for range 45 * 60 / 10 {
+				d.send(10 * time.Second)
+				m, err := playlist.ParseMedia(string(d.stream().Window().Current().Playlist(false, false).Data))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if first.IsZero() {
+					first, from = m.Segments[0].ProgramDateTime, m.MediaSequence
+				}
+				for i := range m.Segments {
+					g, msn := &m.Segments[i], m.MediaSequence+int64(i)
+					if _, ok := sum[msn]; !ok && msn != from {
+						t.Fatalf("segment %d was not seen", msn)
+					}
+					if off := g.ProgramDateTime.Sub(first.Add(sum[msn])); off.Abs() >= time.Millisecond {
+						t.Fatalf("clock off by %d ppm, after %v: segment %d is dated %v off the durations before it", ppm, time.Since(d.began), msn, off)
+					}
+					sum[msn+1] = sum[msn] + g.Length()
+				}
+			}
+			d.holds(200 * time.Millisecond)
+		})
+	}
 }
 
 // A first frame that came late, and a backlog that is sent after a silence, are

@@ -394,12 +394,12 @@ func (s *Stream) like(msn int64) *segment {
 // addGap lists a gap that is like another rendition's segment.
 func (r *Rendition) addGap(g *segment) {
 	r.partTarget = r.partTargetOr()
-	at, rest := g.at, max(g.length, time.Millisecond)
+	at, rest := g.at, max(g.length, time.Millisecond)-listedLonger
 	if n := len(r.ring.segs); n > 0 && !r.ring.discNext {
 		at = r.ring.segs[n-1].at.Add(r.ring.segs[n-1].length)
 	}
 	for rest > 0 {
-		d := min(rest, r.partTarget)
+		d := min(rest, r.partTarget-listedLonger)
 		r.add(cut{duration: d, stand: standGap, live: !r.stream.holding}, at)
 		at, rest = at.Add(d), rest-d
 	}

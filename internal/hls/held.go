@@ -72,7 +72,7 @@ func (r *Rendition) newHold(from time.Time, start int64) *hold {
 	h := &hold{lead: r.tracks[0], scale: int64(r.tracks[0].Timescale), from: from, live: !r.stream.holding}
 	c := cutter{scale: h.scale}
 	h.start, h.at, h.segStart = start, start, start
-	h.part = c.ticks(r.partTarget)
+	h.part = c.partLimit(r.partTarget)
 	sound := &r.tracks[len(r.tracks)-1]
 	h.silence, h.unit = media.Silence(sound)
 	h.sound = h.start * int64(sound.Timescale) / h.scale
@@ -88,7 +88,7 @@ func (r *Rendition) newHold(from time.Time, start int64) *hold {
 	}
 	if video := h.kind == standPicture; video && (len(h.picture) == 0 || len(h.picture) > maxPicture) ||
 		(!video || h.audio != nil) && h.silence == nil || h.part <= 0 {
-		h.kind, h.part = standGap, c.ticks(r.partTarget)
+		h.kind, h.part = standGap, c.partLimit(r.partTarget)
 	}
 	h.stand = h.kind
 	return h

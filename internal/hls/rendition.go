@@ -176,7 +176,7 @@ func (r *Rendition) startDomain(tracks []media.Track, first *media.Frame, timesc
 	if restarted {
 		c.opening = c.ticks(openingSegment)
 	}
-	c.target = c.ticks(r.partTarget)
+	c.target = c.partLimit(r.partTarget)
 	c.domain = (s.timeline.Microseconds()*c.scale + 999_999) / 1_000_000
 	c.start, c.segStart = c.domain, c.domain
 	c.lead.offset = c.domain - first.DTS*c.scale/int64(timescale)

@@ -110,6 +110,14 @@ func (r *ring) begin(at time.Time) *segment {
 	return s
 }
 
+// listedLonger is by how much the first part of each segment is listed longer than
+// it is, and the segment with it. So no part begins in the sum of durations before
+// its media do, by however little: where one does, Shaka 4.3 to 5.2.12 aborts its
+// source buffer before it appends it, and drops all up to the next keyframe
+// (shaka-player#10589). It is the least that is printed, which is more than
+// durations are rounded by between them: ticks of pictures are 11.1 us.
+const listedLonger = playlist.Precision
+
 // add appends a part to the open segment, which begins with it if there is none.
 func (r *ring) add(c cut, at time.Time) *Part {
 	s := r.open()
@@ -119,6 +127,7 @@ func (r *ring) add(c cut, at time.Time) *Part {
 		if !c.live {
 			s.stand = c.stand
 		}
+		c.duration += listedLonger
 	}
 	p := &Part{
 		Epoch: r.hinted, Counter: r.nextPart, MSN: s.msn, Index: len(s.parts),

@@ -33,12 +33,12 @@ func TestStart(t *testing.T) {
 		{"sound, and soon a picture", both, 4500 * time.Millisecond, ""},
 		{"the next segment has a keyframe", both, 6 * time.Second, ""},
 		{"no sound, behind the first segment", mute, 2 * time.Second, "0.000000"},
-		{"no sound, and soon a picture", mute, 4500 * time.Millisecond, "-0.334000"},
+		{"no sound, and soon a picture", mute, 4500 * time.Millisecond, "-0.334001"},
 		{"no sound, the next segment has a keyframe", mute, 6 * time.Second, ""},
 		{"sound alone", sound, 3 * time.Second, ""},
 		{"keyframes each 2 s", short, 5 * time.Second, ""},
 		{"rare keyframes, in their segment", rare, 12 * time.Second, ""},
-		{"rare keyframes, segments later", rare, 17 * time.Second, "-7.000000"},
+		{"rare keyframes, segments later", rare, 17 * time.Second, "-7.000002"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.s.length = c.at

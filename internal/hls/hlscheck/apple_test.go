@@ -40,7 +40,7 @@ var authoring = []appleRule{
 	{"7.5, 7.6", "target duration of six seconds", []string{"target-range"}, "not met: two to ten, as the encoder's keyframes are, because it is latency"},
 	{"7.7", "no segment is half a second longer than the target duration", []string{"extinf-target"}, ""},
 	{"8.1", "durations are exact to a picture over any run of segments", []string{"media-duration", "part-sum", "pdt-consistent"}, "where media are missing for less than a second, or pictures come at no rate, the list may say less; the dates tell"},
-	{"8.4, 8.5", "each live playlist has EXT-X-PROGRAM-DATE-TIME, of the airtime", []string{"pdt-present", "pdt-consistent", "pdt-future"}, "the arrival of the first frame, and of what follows to 0.2 s, where the encoder's clock is not off by more than 1,500 ppm"},
+	{"8.4, 8.5", "each live playlist has EXT-X-PROGRAM-DATE-TIME, of the airtime", []string{"pdt-present", "pdt-consistent", "pdt-future"}, "the arrival of the first part, and of what follows to 0.2 s, where the encoder's clock is not off by more than 1,500 ppm"},
 	{"8.8", "EXT-X-PLAYLIST-TYPE only where nothing is removed", []string{"playlist-type"}, ""},
 	{"8.11", "six segments at least", []string{"window", "not-empty"}, "not met for the first seconds of a run and where segments are longer than two seconds: the window is 12 s and three target durations, and longer by `dvr_window_seconds`"},
 	{"8.12", "15 minutes of content", []string{"window"}, "`dvr_window_seconds` (default: 12 s)"},

@@ -131,6 +131,41 @@ func (c crowd) away(d time.Duration) {
 	}
 }
 
+// join loads the stock players on the broadcast, each from a host of its own: over
+// HTTP/1.1 a browser has six connections for each.
+func (c crowd) join(s *servertest.Broadcast) {
+	c.t.Helper()
+	c.p.Open(stockPage(c.t), nil)
+	_, port, _ := strings.Cut(s.HTTP, ":")
+	for i, name := range stock {
+		src := fmt.Sprintf("http://%c.localhost:%s/hls/%s/index.m3u8", 'a'+i, port, s.PlaybackID)
+		c.p.Eval(fmt.Sprintf("load(%q, %q)", name, src), nil)
+	}
+	c.p.Eval(`void (window.before = instances())`, nil)
+}
+
+// TestStockPlayersBufferWithoutHoles: who joins amid a broadcast has all of it in
+// the buffer from there on. Shaka kept only the first part of each segment.
+func TestStockPlayersBufferWithoutHoles(t *testing.T) {
+	s := servertest.Start(t).Create(t, map[string]any{})
+	p := servertest.Browse(t)
+	encoder := s.FFmpeg(forAWhile)
+	s.AwaitState("live", 15*time.Second)
+	time.Sleep(40 * time.Second) // the broadcast's begin is not listed any more, and dates may move
+	c := crowd{t, p}
+	c.join(s)
+	c.moving("the start", 30*time.Second)
+	c.away(12 * time.Second)
+	for name, one := range c.look() {
+		ranges, _, _ := strings.Cut(one.Ranges, " of ")
+		if t.Logf("%s: %s", name, one.Ranges); len(strings.Fields(ranges)) != 1 {
+			t.Errorf("%s has %s in its buffer", name, ranges)
+		}
+	}
+	encoder.Process.Kill()
+	encoder.Wait()
+}
+
 // TestStockPlayersLiveThroughGaps: hls.js, Shaka and video.js in default
 // configuration, loaded once, watch an encoder that is killed and comes back,
 // one that freezes and is taken over, and one that is taken over as it sends.
@@ -150,15 +185,8 @@ func TestStockPlayersLiveThroughGaps(t *testing.T) {
 	encoder := s.FFmpeg(forAWhile)
 	s.AwaitState("live", 15*time.Second)
 	time.Sleep(4 * time.Second) // joining in the first second is another matter
-	p.Open(stockPage(t), nil)
-	_, port, _ := strings.Cut(s.HTTP, ":")
-	for i, name := range stock {
-		// Over HTTP/1.1 a browser has six connections for each host.
-		src := fmt.Sprintf("http://%c.localhost:%s/hls/%s/index.m3u8", 'a'+i, port, s.PlaybackID)
-		p.Eval(fmt.Sprintf("load(%q, %q)", name, src), nil)
-	}
-	p.Eval(`void (window.before = instances())`, nil)
 	c := crowd{t, p}
+	c.join(s)
 	c.moving("the start", 30*time.Second)
 	c.away(3 * time.Second) // they settle
 
