@@ -44,7 +44,7 @@ type options struct {
 	Rounds      int           `placeholder:"N" help:"How often the two servers take turns (3)."`
 	Phase       time.Duration `placeholder:"TIME" help:"How long one turn lasts (10s)."`
 	JSON        string        `name:"json" placeholder:"FILE" help:"Also write the figures there."`
-	Profile     string        `placeholder:"DIR" help:"Also save CPU profiles of the server under test there."`
+	Profile     string        `placeholder:"DIR" help:"Also save profiles of the server under test there: CPU, and of churn the heap."`
 	Clip        string        `placeholder:"FILE" help:"FLV to publish instead of one that ffmpeg makes."`
 	Binary      string        `placeholder:"FILE" help:"Server to test instead of one that is built now."`
 	Nginx       string        `placeholder:"FILE" help:"nginx to compare ingest with (found by itself where installed)."`

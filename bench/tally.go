@@ -189,44 +189,34 @@ func (t *tally) session(ctx context.Context, id string) (truth, error) {
 
 // profile saves a CPU profile of the next while, as `go tool pprof` reads it.
 func (t *tally) profile(ctx context.Context, path string, d time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, d+10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, "GET",
-		fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", t.admin, max(1, int(d.Seconds()))), nil)
+	p, err := t.look(ctx, fmt.Sprintf("profile?seconds=%d", max(1, int(d.Seconds()))), d+10*time.Second)
 	if err != nil {
 		return err
+	}
+	return os.WriteFile(path, p, 0o644)
+}
+
+// look gets one of the profiles that the server has of itself.
+func (t *tally) look(ctx context.Context, profile string, limit time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", fmt.Sprintf("http://%s/debug/pprof/%s", t.admin, profile), nil)
+	if err != nil {
+		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := io.Copy(f, resp.Body); err != nil {
-		return err
-	}
-	return f.Close()
+	return io.ReadAll(resp.Body)
 }
 
 // collect lets the server free what it holds no more, which nothing asks for while it
 // is idle: the runtime looks each two minutes.
 func (t *tally) collect(ctx context.Context) error {
 	for range 2 { // the second also frees what pools had
-		req, err := http.NewRequestWithContext(ctx, "GET", fmt.Sprintf("http://%s/debug/pprof/heap?gc=1", t.admin), nil)
-		if err != nil {
-			return err
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
-		if err != nil {
+		if _, err := t.look(ctx, "heap?gc=1", 10*time.Second); err != nil {
 			return err
 		}
 	}
