@@ -4,9 +4,9 @@ import (
 	"context"
 	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"time"
 )
 
 // Nearly all of a busy server's heap is media: large, without pointers, cheap
@@ -18,7 +18,6 @@ import (
 const (
 	gcSlackBytes  = 8 << 20
 	gcSlackShare  = 0.15
-	gcTuneEvery   = time.Second
 	gcTuneAtLeast = 5 // percent; smaller changes are not worth stopping for
 )
 
@@ -28,16 +27,17 @@ func gcPercent(liveBytes uint64) int {
 	return int(math.Round(min(400, 100*(gcSlackShare+gcSlackBytes/live))))
 }
 
-// tuneGC keeps the collector's percentage fitting until ctx ends. GOGC, where
-// somebody has set it, stays in force.
+// tuneGC keeps the collector's percentage fitting until ctx ends. It does so after
+// each collection, which is when it is known what is alive: an encoder that sends as
+// fast as it can takes a stream's memory within a second, and what fitted before that
+// would let it have twice as much. GOGC, where somebody has set it, stays in force.
 func tuneGC(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	tick := time.NewTicker(gcTuneEvery)
-	defer tick.Stop()
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	for now := 100; ; {
+		collected := nextCollection()
 		metrics.Read(live)
 		if live[0].Value.Kind() == metrics.KindUint64 {
 			if want := gcPercent(live[0].Value.Uint64()); max(want-now, now-want) >= gcTuneAtLeast {
@@ -46,9 +46,17 @@ func tuneGC(ctx context.Context) {
 			}
 		}
 		select {
-		case <-tick.C:
+		case <-collected:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// nextCollection returns a channel that is closed when the heap has been collected.
+func nextCollection() <-chan struct{} {
+	done := make(chan struct{})
+	garbage := &struct{ large [64]byte }{} // the smallest ones share memory with others, and live as long
+	runtime.AddCleanup(garbage, func(c chan struct{}) { close(c) }, done)
+	return done
 }

@@ -36,6 +36,20 @@ func newShelf(t testing.TB, dir string) *shelf {
 	return &shelf{t, d, archive.New(archive.Config{Blobs: d})}
 }
 
+// recorded is the playlist of the session's recording, which is over.
+func (s *shelf) recorded() *playlist.Media {
+	s.t.Helper()
+	rec, err := s.lib.Recording("session")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	m, err := playlist.ParseMedia(string(rec.Playlist(archive.Muxed)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return m
+}
+
 func (s *shelf) close() {
 	s.lib.Close()
 	s.disk.Close()

@@ -313,26 +313,21 @@ func later(a, b time.Time) time.Time {
 
 // held returns a context for a wait of the request: it ends with the request,
 // with expired after d, with errStopping when the server stops, with errChanged
-// when it changes who may watch, and with the reason when this viewer's time is
-// over or it may not watch any more.
-func (h *Handler) held(r *http.Request, d time.Duration, expired error) (context.Context, func()) {
-	p, _ := parsePath(r.URL.Path)
-	a, err := h.admission(r, &p) // as it is now, since when it is watched
-	if a.grant.Until != 0 {
-		if left := time.Until(time.Unix(int64(a.grant.Until), 0)); left < d {
+// when it changes who may watch, and with errGrantEnded when this viewer's time is
+// over. See [Handler.hold], for media.
+func (h *Handler) held(r *http.Request, p *path, d time.Duration, expired error) (context.Context, func()) {
+	changed := h.drain
+	if p.access != nil {
+		changed = p.access.ctx
+	}
+	if p.grant.Until != 0 {
+		if left := time.Until(time.Unix(int64(p.grant.Until), 0)); left < d {
 			d, expired = left, errGrantEnded
 		}
 	}
 	ctx, cancel := context.WithTimeoutCause(r.Context(), d, expired)
 	ctx, cancelCause := context.WithCancelCause(ctx)
-	watched := h.drain
-	if a.access != nil {
-		watched = a.access.ctx
-	}
-	if err != nil {
-		cancelCause(err)
-	}
-	stop := context.AfterFunc(watched, func() { cancelCause(context.Cause(watched)) })
+	stop := context.AfterFunc(changed, func() { cancelCause(context.Cause(changed)) })
 	return ctx, func() {
 		stop()
 		cancelCause(nil)

@@ -17,7 +17,7 @@ import (
 // multivariant answers index.m3u8: it mints the viewer id that the media
 // playlist's URL carries, so no cache may keep it.
 func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, p *path) error {
-	st, err := h.playable(w, r, p.playbackID)
+	st, err := h.playable(w, r, p)
 	if err != nil {
 		return err
 	}
@@ -88,28 +88,28 @@ func viewerQuery(rawQuery string) (id string, promised bool) {
 
 // playable returns the newest run, which lists something: held while the session
 // is INVOKED.
-func (h *Handler) playable(w http.ResponseWriter, r *http.Request, playbackID string) (*hls.Stream, error) {
-	if st := h.registry.Stream(playbackID); st != nil && st.Listed() {
+func (h *Handler) playable(w http.ResponseWriter, r *http.Request, p *path) (*hls.Stream, error) {
+	if st := h.registry.Stream(p.playbackID); st != nil && st.Listed() {
 		return st, nil
 	}
-	ctx, cancel := h.held(r, playableHold, errNotYet)
+	ctx, cancel := h.held(r, p, playableHold, errNotYet)
 	defer cancel()
 	defer waited(w, time.Now())
 	for {
-		changed := h.registry.Changed(playbackID)
-		if st := h.registry.Stream(playbackID); st != nil {
+		changed := h.registry.Changed(p.playbackID)
+		if st := h.registry.Stream(p.playbackID); st != nil {
 			err := st.WaitListed(ctx)
 			switch {
 			case err == nil:
 				return st, nil
 			case !errors.Is(err, hls.ErrEnded):
 				return nil, err
-			case h.registry.Stream(playbackID) == st:
+			case h.registry.Stream(p.playbackID) == st:
 				return nil, errNeverLive
 			}
 			continue // another run has begun
 		}
-		if err := h.invoked(ctx, playbackID); err != nil {
+		if err := h.invoked(ctx, p.playbackID); err != nil {
 			return nil, err
 		}
 		again := time.NewTimer(time.Second) // what only the store knows, such as a session that failed

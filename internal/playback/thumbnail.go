@@ -32,7 +32,7 @@ func (h *Handler) thumbnail(w http.ResponseWriter, r *http.Request, p *path) err
 		return err
 	}
 	st := h.registry.Stream(p.playbackID)
-	ctx, cancel := h.held(r, thumbnailHold, thumbnail.ErrBusy)
+	ctx, cancel := h.held(r, p, thumbnailHold, thumbnail.ErrBusy)
 	defer cancel()
 	pic, err := h.thumbnails.Get(ctx, p.playbackID, thumbnail.Width(width), stillOf(st))
 	switch {
