@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"math"
 	"time"
 
 	"tally/internal/media"
@@ -73,8 +74,8 @@ func (d *dating) saw(arrived, at time.Duration) {
 // number decides it; before is how long the segment before it was there. The first
 // of a domain begins when its first part is complete: when the least delayed of that
 // part's frames came is better known than when the first did, which an encoder often
-// sends late.
-func (d *dating) of(msn int64, before time.Duration) time.Duration {
+// sends late. It is moved no further back than back, where what was before ends.
+func (d *dating) of(msn int64, before, back time.Duration) time.Duration {
 	was := &d.recent[msn%slewKept]
 	switch {
 	case was.number == msn+1:
@@ -82,7 +83,7 @@ func (d *dating) of(msn int64, before time.Duration) time.Duration {
 	case was.number > msn:
 		return d.shift
 	case !d.begun:
-		d.begun, d.shift = true, min(d.least[slewSpans], 0)
+		d.begun, d.shift = true, min(max(d.least[slewSpans], back), 0)
 	default:
 		// The segment before was listed that much longer than its media.
 		d.shift += listedLonger + d.step(time.Duration(int64(before)/1_000_000*slewPPM))
@@ -128,11 +129,14 @@ func (s *Stream) date(at time.Duration) time.Time { return s.domainFrom.Add(at +
 func (r *Rendition) dated(at time.Time) time.Time {
 	g := &r.ring
 	if open := g.open(); open != nil {
-		return at.Add(r.stream.dates.of(open.msn, 0))
+		return at.Add(r.stream.dates.of(open.msn, 0, 0))
 	}
-	before := time.Duration(0)
-	if n := len(g.segs); n > 0 && !g.discNext {
-		before = g.segs[n-1].length
+	before, back := time.Duration(0), time.Duration(math.MinInt64)
+	if n := len(g.segs); n > 0 {
+		last := g.segs[n-1]
+		if back = last.at.Add(last.length).Sub(at); !g.discNext {
+			before = last.length
+		}
 	}
-	return at.Add(r.stream.dates.of(g.nextMSN, before))
+	return at.Add(r.stream.dates.of(g.nextMSN, before, back))
 }

@@ -174,6 +174,36 @@ func TestDatesGoWithDurations(t *testing.T) {
 	}
 }
 
+// Who comes back with a second that it had meanwhile at once is dated no earlier than
+// the end of what stood in for it.
+func TestDatesDoNotGoBack(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		d := s.driftAt(30, 0, 0)
+		d.send(10 * time.Second)
+		s.p.Lost(1)
+		s.wait(5 * time.Second)
+		s.begin(2)
+		back := synth{fps: 30, gop: 30, length: 6 * time.Second}.items(t)
+		for i := range back {
+			back[i].at = max(0, back[i].at-time.Second)
+		}
+		s.p.Expect(2, media.First(true, false))
+		s.send(2, back)
+		s.playlist()
+		stood := false
+		for i := range s.v.media.Segments[1:] {
+			before, g := &s.v.media.Segments[i], &s.v.media.Segments[i+1]
+			stood = stood || g.Discontinuity && before.Title == playlist.TitleHeld
+			if off := g.ProgramDateTime.Sub(before.ProgramDateTime.Add(before.Length())); off < -time.Millisecond {
+				t.Errorf("a segment begins %v before the end of the one before\n%s", -off, s.playlist())
+			}
+		}
+		if !stood {
+			t.Errorf("nothing stood in:\n%s", s.playlist())
+		}
+	})
+}
+
 // A first frame that came late, and a backlog that is sent after a silence, are
 // made up for in time, and then nothing moves.
 func TestDatesSettle(t *testing.T) {
