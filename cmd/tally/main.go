@@ -99,9 +99,10 @@ type tokenCmds struct {
 }
 
 type playbackCmds struct {
-	Key    playbackKeyCmds       `cmd:"" help:"Create, list and delete the keys of playback tokens."`
-	Sign   cli.PlaybackSignCmd   `cmd:"" help:"Sign a playback token and print the addresses with it."`
-	Revoke cli.PlaybackRevokeCmd `cmd:"" help:"Take back what viewers were allowed up to now."`
+	Key     playbackKeyCmds        `cmd:"" help:"Create, list and delete the keys of playback tokens."`
+	Sign    cli.PlaybackSignCmd    `cmd:"" help:"Sign a playback token and print the addresses with it."`
+	Revoke  cli.PlaybackRevokeCmd  `cmd:"" help:"Take back what viewers were allowed up to now."`
+	Revoked cli.PlaybackRevokedCmd `cmd:"" help:"List what is taken back."`
 }
 
 type playbackKeyCmds struct {

@@ -42,6 +42,37 @@ func TestFailedMeeting(t *testing.T) {
 	}
 }
 
+// TestPlaybackRevoked: what is taken back is listed by whom, up to when.
+func TestPlaybackRevoked(t *testing.T) {
+	data := "[]"
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, "/livestreams/the-livestream/playback-revocations") {
+			t.Errorf("%s %s", r.Method, r.URL.Path)
+		}
+		_, _ = w.Write([]byte(`{"success":true,"data":` + data + `}`))
+	}))
+	t.Cleanup(srv.Close)
+	at := APIFlags{APIBase: srv.URL + "/client/v4", APIToken: "t", AccountID: "a", AppID: "b"}
+	run := func() string {
+		var out bytes.Buffer
+		if err := (&PlaybackRevokedCmd{Common: Common{APIFlags: at}, ID: "the-livestream"}).Run(t.Context(), &Streams{Out: &out, Err: &out}); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	if got := run(); got != "nothing is revoked\n" {
+		t.Errorf("none: %q", got)
+	}
+	data = `[{"kind":"all","viewer":null,"viewer_id":null,"at":"2026-01-05T09:30:00.000Z","expires_at":"2026-01-12T09:30:00.000Z"},
+		{"kind":"name","viewer":"al\u001bice","viewer_id":null,"at":"2026-01-04T09:30:00.000Z","expires_at":"2026-01-11T09:30:00.000Z"},
+		{"kind":"viewer","viewer":null,"viewer_id":"00112233aabbccdd","at":"2026-01-03T09:30:00.000Z","expires_at":"2026-01-10T09:30:00.000Z"}]`
+	lines := strings.Split(run(), "\n")
+	if len(lines) != 5 || !strings.HasPrefix(lines[1], "everybody ") || !strings.HasPrefix(lines[2], `"viewer al\x1bice" `) ||
+		!strings.HasPrefix(lines[3], "viewer id 00112233aabbccdd ") || !strings.Contains(lines[1], "2026-01-05") || !strings.Contains(lines[1], "2026-01-12") {
+		t.Errorf("%q", lines)
+	}
+}
+
 func TestWatchURL(t *testing.T) {
 	l := Livestream{PlaybackURL: "https://live.example.com/hls/abc/index.m3u8"}
 	if got := l.WatchURL(); got != "https://live.example.com/watch/abc" {

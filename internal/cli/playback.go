@@ -256,11 +256,53 @@ func (c *PlaybackRevokeCmd) Run(ctx context.Context, s *Streams) error {
 		return err
 	}
 	post := below(http.MethodPost, livestreamPath(c.ID, "playback-revocations"), body)
-	return answer(ctx, s, c.Common, post, func(r struct {
-		At *time.Time `json:"at"`
-	}, _ Paging) error {
+	return answer(ctx, s, c.Common, post, func(r Revocation, _ Paging) error {
 		s.Printf("revoked %s, as of %s\n", printable(whom), whenExactly(r.At))
 		return nil
+	})
+}
+
+// A Revocation is what was taken back, of whom and when.
+type Revocation struct {
+	Kind      string     `json:"kind"`
+	Viewer    *string    `json:"viewer"`
+	ViewerID  *string    `json:"viewer_id"`
+	At        *time.Time `json:"at"`
+	ExpiresAt *time.Time `json:"expires_at"`
+}
+
+// PlaybackRevokedCmd is `tally playback revoked`.
+type PlaybackRevokedCmd struct {
+	Common
+	ID string `arg:"" help:"The livestream's id."`
+}
+
+// Help implements kong.HelpProvider.
+func (PlaybackRevokedCmd) Help() string {
+	return `What was allowed up to the time shown is taken back. After 7 days nothing of before it
+could be good any more, and it leaves the list.
+
+Example:
+
+  tally playback revoked 5c1c2d3e-0000-4000-8000-000000000000`
+}
+
+// Run implements the command.
+func (c *PlaybackRevokedCmd) Run(ctx context.Context, s *Streams) error {
+	get := below(http.MethodGet, livestreamPath(c.ID, "playback-revocations"), nil)
+	return answer(ctx, s, c.Common, get, func(all []Revocation, p Paging) error {
+		var rows [][]string
+		for _, r := range all {
+			whom := "everybody"
+			switch {
+			case r.Viewer != nil:
+				whom = "viewer " + *r.Viewer
+			case r.ViewerID != nil:
+				whom = "viewer id " + *r.ViewerID
+			}
+			rows = append(rows, []string{whom, whenExactly(r.At), when(r.ExpiresAt)})
+		}
+		return s.list("WHOM|UP TO|LISTED UNTIL", rows, p, "nothing is revoked")
 	})
 }
 

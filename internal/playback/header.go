@@ -113,15 +113,24 @@ func writeError(w http.ResponseWriter, r *http.Request, code int, asJSON bool, t
 	}
 }
 
-// acceptsGzip reports whether the client takes gzip (RFC 9110 section
-// 12.5.3). A weight of zero refuses; other weights are not compared.
-func acceptsGzip(r *http.Request) bool {
-	for _, line := range r.Header["Accept-Encoding"] {
+// acceptsGzip reports whether the client takes gzip (RFC 9110 section 12.5.3).
+func acceptsGzip(r *http.Request) bool { return accepts(r.Header["Accept-Encoding"], "gzip", "*") }
+
+// acceptsEvents reports whether the client asks for an event stream by name: every
+// browser takes anything.
+func acceptsEvents(r *http.Request) bool {
+	return accepts(r.Header["Accept"], "text/event-stream", "text/event-stream")
+}
+
+// accepts reports whether one of two names is in a list of what is accepted (RFC
+// 9110 section 12.4.2). A weight of zero refuses; other weights are not compared.
+func accepts(lines []string, name, orName string) bool {
+	for _, line := range lines {
 		for line != "" {
 			var item string
 			item, line, _ = strings.Cut(line, ",")
-			coding, weight, weighted := strings.Cut(strings.TrimSpace(item), ";")
-			if coding = strings.TrimSpace(coding); coding != "gzip" && coding != "*" {
+			item, weight, weighted := strings.Cut(strings.TrimSpace(item), ";")
+			if item = strings.TrimSpace(item); item != name && item != orName {
 				continue
 			}
 			return !weighted || !zeroWeight(weight)

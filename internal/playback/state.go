@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"tally/internal/livestream"
@@ -27,7 +26,7 @@ type State struct {
 // state answers with JSON, or with an event stream where that is accepted.
 func (h *Handler) state(w http.ResponseWriter, r *http.Request, p *path) error {
 	w.Header()["Vary"] = p.varyWith(varyAccept, varyAcceptOrigin)
-	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+	if acceptsEvents(r) {
 		return h.events(w, r, p)
 	}
 	st, _, err := h.derive(r.Context(), p.playbackID)

@@ -103,6 +103,28 @@ func TestStateOfAnUnknownID(t *testing.T) {
 	})
 }
 
+func TestStateAsIsAccepted(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for _, accept := range []string{"", "*/*", "application/json", "text/event-stream;q=0, */*", "application/json, text/event-stream; q=0.0"} {
+			r := w.get(stateURL, "Accept", accept)
+			if b := want(t, r, 200, noStore); r.Header.Get("Content-Type") != "application/json" || !json.Valid([]byte(b)) {
+				t.Errorf("Accept %s: %q", accept, b)
+			}
+		}
+		for _, accept := range []string{"text/event-stream", "application/json;q=0.1, text/event-stream;q=0.5"} {
+			ctx, leave := context.WithCancel(t.Context())
+			r := httptest.NewRequest("GET", stateURL, nil).WithContext(ctx)
+			r.Header.Set("Accept", accept)
+			f := &feed{ResponseRecorder: httptest.NewRecorder()}
+			time.AfterFunc(time.Second, leave)
+			w.handler.ServeHTTP(f, r)
+			if got := f.Header().Get("Content-Type"); got != "text/event-stream" {
+				t.Errorf("Accept %s: %q", accept, got)
+			}
+		}
+	})
+}
+
 // A feed is an event stream's reader.
 type feed struct {
 	*httptest.ResponseRecorder

@@ -677,7 +677,20 @@
 	}
 
 	const step = (by) => () => player.seek(video.currentTime + by);
-	const seek = $('seek');
+	const seek = $('seek'), tip = $('seek-tip');
+	// pointed shows the time that the pointer is at, which is where a click goes: the
+	// middle of the thumb, 16 pixels wide, never leaves the bar.
+	const pointed = (e) => {
+		const r = player.range(), box = seek.getBoundingClientRect();
+		tip.hidden = !r || box.width <= 16;
+		if (tip.hidden) return;
+		const length = r[1] - r[0], x = Math.min(Math.max(e.clientX - box.left, 8), box.width - 8);
+		const at = (x - 8) / (box.width - 16) * length;
+		set(tip, player.recording ? span(at) : length - at > 4 ? '-' + span(length - at) : 'Live');
+		tip.style.left = x + 'px';
+	};
+	seek.addEventListener('pointermove', pointed);
+	for (const type of ['pointerleave', 'pointercancel']) seek.addEventListener(type, () => { tip.hidden = true; });
 	seek.addEventListener('input', () => { view.dragging = true; touched(); position(); });
 	seek.addEventListener('change', () => {
 		const r = player.range();
