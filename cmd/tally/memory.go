@@ -28,7 +28,8 @@ func gcPercent(liveBytes uint64) int {
 }
 
 // tuneGC keeps the collector's percentage fitting until ctx ends. It does so after
-// each collection, which is when it is known what is alive: an encoder that sends as
+// collections, which is when it is known what is alive (of two in a row it may see the
+// second only): an encoder that sends as
 // fast as it can takes a stream's memory within a second, and what fitted before that
 // would let it have twice as much. GOGC, where somebody has set it, stays in force.
 func tuneGC(ctx context.Context) {

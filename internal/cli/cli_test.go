@@ -63,9 +63,9 @@ func TestPlaybackRevoked(t *testing.T) {
 	if got := run(); got != "nothing is revoked\n" {
 		t.Errorf("none: %q", got)
 	}
-	data = `[{"kind":"all","viewer":null,"viewer_id":null,"at":"2026-01-05T09:30:00.000Z","expires_at":"2026-01-12T09:30:00.000Z"},
-		{"kind":"name","viewer":"al\u001bice","viewer_id":null,"at":"2026-01-04T09:30:00.000Z","expires_at":"2026-01-11T09:30:00.000Z"},
-		{"kind":"viewer","viewer":null,"viewer_id":"00112233aabbccdd","at":"2026-01-03T09:30:00.000Z","expires_at":"2026-01-10T09:30:00.000Z"}]`
+	data = `[{"kind":"all","viewer":null,"viewer_id":null,"at":"2026-01-05T12:00:00.000Z","expires_at":"2026-01-12T12:00:00.000Z"},
+		{"kind":"name","viewer":"al\u001bice","viewer_id":null,"at":"2026-01-04T12:00:00.000Z","expires_at":"2026-01-11T09:30:00.000Z"},
+		{"kind":"viewer","viewer":null,"viewer_id":"00112233aabbccdd","at":"2026-01-03T12:00:00.000Z","expires_at":"2026-01-10T09:30:00.000Z"}]`
 	lines := strings.Split(run(), "\n")
 	if len(lines) != 5 || !strings.HasPrefix(lines[1], "everybody ") || !strings.HasPrefix(lines[2], `"viewer al\x1bice" `) ||
 		!strings.HasPrefix(lines[3], "viewer id 00112233aabbccdd ") || !strings.Contains(lines[1], "2026-01-05") || !strings.Contains(lines[1], "2026-01-12") {

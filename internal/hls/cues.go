@@ -77,7 +77,7 @@ func (s *Stream) writeCue(c media.Cue) (media.Mark, error) {
 		return media.Mark{}, livestream.ErrNotActive
 	case c.Now:
 		return s.cues.place(&c, s.newest(), s.epoch), nil
-	case !s.running:
+	case !s.running || !s.dates.begun:
 		if len(s.cues.waiting) == maxWaiting {
 			s.cues.waiting = slices.Delete(s.cues.waiting, 0, 1)
 			s.cues.lost++
@@ -88,7 +88,8 @@ func (s *Stream) writeCue(c media.Cue) (media.Mark, error) {
 	return s.cues.place(&c, s.cueDate(c.At), s.epoch), nil
 }
 
-// placeWaiting places what waited for the domain that has begun. A cue of what
+// placeWaiting places what waited for the first part of the domain that has begun:
+// only then are its dates known. A cue of what
 // was left out before it is told at its begin: an ad break that began then is on.
 func (s *Stream) placeWaiting() {
 	for i := range s.cues.waiting {

@@ -74,7 +74,8 @@ func (d *dating) saw(arrived, at time.Duration) {
 // number decides it; before is how long the segment before it was there. The first
 // of a domain begins when its first part is complete: when the least delayed of that
 // part's frames came is better known than when the first did, which an encoder often
-// sends late. It is moved no further back than back, where what was before ends.
+// sends late. It begins no earlier than back, where what was before ends, unless that
+// is further ahead than dates may be.
 func (d *dating) of(msn int64, before, back time.Duration) time.Duration {
 	was := &d.recent[msn%slewKept]
 	switch {
@@ -83,7 +84,7 @@ func (d *dating) of(msn int64, before, back time.Duration) time.Duration {
 	case was.number > msn:
 		return d.shift
 	case !d.begun:
-		d.begun, d.shift = true, min(max(d.least[slewSpans], back), 0)
+		d.begun, d.shift = true, min(max(d.provisional(), back), slewSlack)
 	default:
 		// The segment before was listed that much longer than its media.
 		d.shift += listedLonger + d.step(time.Duration(int64(before)/1_000_000*slewPPM))
@@ -91,6 +92,9 @@ func (d *dating) of(msn int64, before, back time.Duration) time.Duration {
 	*was = shifted{msn + 1, d.shift}
 	return d.shift
 }
+
+// provisional is what the shift would be if the first part were complete.
+func (d *dating) provisional() time.Duration { return min(d.least[slewSpans], 0) }
 
 // step is by how much the dates move on with the next segment, at most that far.
 func (d *dating) step(most time.Duration) time.Duration {
@@ -120,9 +124,36 @@ func (s *Stream) onTime(f *media.Frame) {
 	}
 }
 
+// onTimeQueued is that for what was queued before the domain began, up to as much as
+// a part: what is behind that may belong to another domain.
+func (s *Stream) onTimeQueued(queue []queued) {
+	c := s.lead.cut
+	if c == nil {
+		return
+	}
+	most := s.main.partTargetOr()
+	for i := range queue {
+		f := &queue[i].frame
+		if f.Track != c.lead.track.ID {
+			continue
+		}
+		at := c.duration(f.DTS + c.lead.offset - c.domain)
+		if at > most {
+			return
+		}
+		s.dates.saw(queue[i].at.Sub(s.registry.began), at)
+	}
+}
+
 // date is the wall time of what is that long behind the domain's begin, as the
-// newest segment has it.
-func (s *Stream) date(at time.Duration) time.Time { return s.domainFrom.Add(at + s.dates.shift) }
+// newest segment has it, or the first one would.
+func (s *Stream) date(at time.Duration) time.Time {
+	shift := s.dates.shift
+	if !s.dates.begun {
+		shift = s.dates.provisional()
+	}
+	return s.domainFrom.Add(at + shift)
+}
 
 // dated moves the date of the part that comes next, which is that by the encoder's
 // clock, to where its segment's dates are.

@@ -23,9 +23,13 @@ type drifter struct {
 
 func (s *stage) drift(ppm int, jitter time.Duration) *drifter {
 	s.t.Helper()
-	return s.driftAt(5, ppm, jitter)
+	d := s.driftAt(5, ppm, jitter)
+	s.p.Expect(1, []media.TrackID{media.VideoTrack})
+	return d
 }
 
+// driftAt is drift with that many frames a second, by an encoder that does not say
+// what it will send.
 func (s *stage) driftAt(rate int64, ppm int, jitter time.Duration) *drifter {
 	s.t.Helper()
 	s.begin(1)
@@ -34,7 +38,6 @@ func (s *stage) driftAt(rate int64, ppm int, jitter time.Duration) *drifter {
 	if err := s.p.WriteTrack(1, v); err != nil {
 		s.t.Fatal(err)
 	}
-	s.p.Expect(1, []media.TrackID{v.ID})
 	return &drifter{stage: s, ppm: ppm, jitter: jitter, rate: rate, began: time.Now(), dice: rand.New(rand.NewPCG(1, 2))}
 }
 
@@ -145,6 +148,9 @@ func TestDatesGoWithDurations(t *testing.T) {
 	for _, ppm := range []int{0, 40, -40} {
 		onStage(t, hls.Config{}, run(2), func(s *stage) {
 			d := s.driftAt(30, ppm, 20*time.Millisecond)
+			if ppm != 0 { // else it is waited for whether there is sound
+				s.p.Expect(1, []media.TrackID{media.VideoTrack})
+			}
 			d.began = d.began.Add(-250 * time.Millisecond)
 			var first time.Time
 			var from int64
@@ -170,6 +176,39 @@ func TestDatesGoWithDurations(t *testing.T) {
 				}
 			}
 			d.holds(200 * time.Millisecond)
+		})
+	}
+}
+
+// What is told with the first frames has their dates, which are known with the first
+// part only: the first frame comes late.
+func TestDatesOfCuesOfALateBegin(t *testing.T) {
+	for _, announced := range []bool{true, false} {
+		onStage(t, hls.Config{}, run(2), func(s *stage) {
+			d := s.driftAt(30, 0, 0)
+			if announced {
+				s.p.Expect(1, []media.TrackID{media.VideoTrack})
+			}
+			d.began = d.began.Add(-250 * time.Millisecond)
+			s.cue(1, textCue(0, "zero"))
+			d.write()
+			s.cue(1, textCue(100, "one"))
+			d.send(100 * time.Millisecond)
+			s.cue(1, textCue(200, "two"))
+			d.send(3 * time.Second)
+			all := s.ranges()
+			if len(all) != 3 {
+				t.Fatalf("announced %t: listed: %+v", announced, all)
+			}
+			begin := s.v.media.Segments[0].ProgramDateTime
+			if late := begin.Sub(d.began); late < 0 || late > 40*time.Millisecond {
+				t.Errorf("announced %t: the broadcast is dated %v later than it was sent", announced, late)
+			}
+			for i, at := range []time.Duration{0, 100 * time.Millisecond, 200 * time.Millisecond} {
+				if off := all[i].Start.Sub(begin.Add(at)); off.Abs() > time.Millisecond {
+					t.Errorf("announced %t: cue %d is dated %v later than its media", announced, i, off)
+				}
+			}
 		})
 	}
 }
@@ -200,6 +239,40 @@ func TestDatesDoNotGoBack(t *testing.T) {
 		}
 		if !stood {
 			t.Errorf("nothing stood in:\n%s", s.playlist())
+		}
+	})
+}
+
+// Where dates are ahead of arrival, as by a clock that is fast, what comes behind a
+// leap of timestamps goes on where they were.
+func TestDatesDoNotGoBackAtALeap(t *testing.T) {
+	onStage(t, hls.Config{}, run(2), func(s *stage) {
+		d := s.drift(100, 0)
+		d.send(20 * time.Minute)                                                                            // 120 ms
+		d.send(time.Until(d.sent(time.Duration((d.frames+9)/10*10) * time.Second / time.Duration(d.rate)))) // up to a keyframe
+		for i := range int64(20) {
+			time.Sleep(time.Second / time.Duration(d.rate))
+			dts := 10_000*media.VideoTimescale + i*media.VideoTimescale/d.rate
+			key := i%10 == 0
+			f := media.Frame{Track: media.VideoTrack, DTS: dts, PTS: dts, Key: key, Payload: synth{}.picture(key), Discontinuity: i == 0}
+			if err := s.p.WriteFrame(1, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.playlist()
+		leaps := 0
+		for i := range s.v.media.Segments[1:] {
+			before, g := &s.v.media.Segments[i], &s.v.media.Segments[i+1]
+			if !g.Discontinuity {
+				continue
+			}
+			leaps++
+			if off := g.ProgramDateTime.Sub(before.ProgramDateTime.Add(before.Length())); off < -time.Millisecond {
+				t.Errorf("behind the leap dates begin %v before the end of what was before", -off)
+			}
+		}
+		if leaps != 1 {
+			t.Errorf("%d leaps are listed:\n%s", leaps, s.playlist())
 		}
 	})
 }

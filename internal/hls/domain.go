@@ -232,6 +232,7 @@ func (s *Stream) tryStart(now time.Time) error {
 	if err := s.startDomain(&queue[0]); err != nil {
 		return err
 	}
+	s.onTimeQueued(queue)
 	for i := range queue {
 		f := &queue[i].frame
 		f.Discontinuity = false // all of it is behind the one that begins here
@@ -278,7 +279,6 @@ func (s *Stream) startDomain(first *queued) error {
 	}
 	s.running = true
 	s.show()
-	s.placeWaiting()
 	return nil
 }
 

@@ -258,7 +258,8 @@ func (s *Stream) addHeld(length int64) {
 	at := h.date(h.at)
 	r.add(h.cut(length), at)
 	long := h.at - h.segStart
-	if long >= h.scale*int64(minSegment/time.Second) || long+h.part > h.scale*int64(r.ring.target/time.Second) {
+	if long+h.scale/1000 >= h.scale*int64(minSegment/time.Second) || // parts are a little shorter than PART-TARGET
+		long+h.part > h.scale*int64(r.ring.target/time.Second) {
 		r.complete()
 		h.segStart = h.at
 		s.grid.decide(r.seat.msn, clockTime(h.at, h.scale))

@@ -204,6 +204,9 @@ func (r *Rendition) emit(c cut) error {
 		r.partTarget = r.cut.partTarget
 	}
 	at := r.dated(s.domainFrom.Add(r.cut.duration(c.start)))
+	if len(s.cues.waiting) > 0 {
+		s.placeWaiting()
+	}
 	p := r.add(c, at)
 	r.still.see(&c, p)
 	if c.endsSegment {

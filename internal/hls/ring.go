@@ -115,7 +115,8 @@ func (r *ring) begin(at time.Time) *segment {
 // its media do, by however little: where one does, Shaka 4.3 to 5.2.12 aborts its
 // source buffer before it appends it, and drops all up to the next keyframe
 // (shaka-player#10589). It is the least that is printed, which is more than
-// durations are rounded by between them: ticks of pictures are 11.1 us.
+// durations are rounded by between them: ticks of pictures are 11.1 us. (Who joins at
+// a keyframe amid a segment may still lose the rest of that segment, once.)
 const listedLonger = playlist.Precision
 
 // add appends a part to the open segment, which begins with it if there is none.

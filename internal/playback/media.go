@@ -158,7 +158,7 @@ func (h *Handler) count(rendition *hls.Rendition, p *path, parts ...*hls.Part) {
 		span := usage.Span{From: part.Start, To: part.Start + part.Duration}
 		switch n := len(spans); {
 		case part.Held: // whoever waits for the encoder is there, and watches nothing
-		case n > 0 && spans[n-1].To == span.From:
+		case n > 0 && spans[n-1].To >= span.From: // the first of a segment is listed longer than it is
 			spans[n-1].To = span.To
 		default:
 			spans = append(spans, span)

@@ -72,6 +72,11 @@ func TestLadder(t *testing.T) {
 		c.p.Eval(fmt.Sprintf("load(%q, %q)", name, fmt.Sprintf("http://%c.localhost:%s/hls/%s/index.m3u8", 'a'+i, port, c.b.PlaybackID)), nil)
 	}
 	c.plays("the start")
+	time.Sleep(6 * time.Second)
+	for _, name := range players {
+		s, _ := c.look(name)
+		s.wantWhole(t, name)
+	}
 	for i, name := range players {
 		eval := func(script string, v any) {
 			t.Helper()

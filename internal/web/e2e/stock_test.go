@@ -73,6 +73,15 @@ type seen struct {
 	Ended                 bool
 }
 
+// wantWhole fails where the buffer has holes.
+func (s seen) wantWhole(t *testing.T, name string) {
+	t.Helper()
+	ranges, _, _ := strings.Cut(s.Ranges, " of ")
+	if t.Logf("%s: %s", name, s.Ranges); len(strings.Fields(ranges)) != 1 {
+		t.Errorf("%s has %s in its buffer", name, ranges)
+	}
+}
+
 // A crowd is one page with the stock players, all watching one broadcast.
 type crowd struct {
 	t *testing.T
@@ -157,10 +166,7 @@ func TestStockPlayersBufferWithoutHoles(t *testing.T) {
 	c.moving("the start", 30*time.Second)
 	c.away(12 * time.Second)
 	for name, one := range c.look() {
-		ranges, _, _ := strings.Cut(one.Ranges, " of ")
-		if t.Logf("%s: %s", name, one.Ranges); len(strings.Fields(ranges)) != 1 {
-			t.Errorf("%s has %s in its buffer", name, ranges)
-		}
+		one.wantWhole(t, name)
 	}
 	encoder.Process.Kill()
 	encoder.Wait()
