@@ -14,12 +14,12 @@ import (
 	"time"
 
 	"tally/internal/hls/playlist"
+	"tally/internal/rtmp/flv"
 	"tally/internal/rtmp/publisher"
 )
 
-// waiters measures what a request costs that waits for a part. The encoder is
-// cut off first, so that no part comes and all wait at the same time; the
-// session stays open, so that waiting is right.
+// waiters measures what a request costs that waits for a part: a reload, and the
+// part that was hinted at.
 func (b *bench) waiters(ctx context.Context) error {
 	clip, err := b.loadClip()
 	if err != nil {
@@ -30,36 +30,11 @@ func (b *bench) waiters(ctx context.Context) error {
 		return err
 	}
 	defer t.stop()
-	to, err := t.create(ctx, "bench waiters")
+	ours, rec, err := b.waitAtOurs(ctx, t, clip, "reloads", nextReload)
 	if err != nil {
 		return err
 	}
-	air := publish(ctx, to.rtmpURL, clip, true, publisher.Cut)
-	defer air.stop()
-	if err := air.accepted(ctx); err != nil {
-		return err
-	}
-	if err := t.live(ctx, to); err != nil {
-		return err
-	}
-	if err := pause(ctx, 4*time.Second); err != nil {
-		return err
-	}
-	rec, err := record(ctx, t.http, to.playback, 2*time.Second)
-	if err != nil {
-		return fmt.Errorf("record: %w", err)
-	}
-	uri, err := mediaURI(string(rec.Multivariant))
-	if err != nil {
-		return err
-	}
-	if uri[0] != '/' {
-		uri = dirOf(to.playback) + uri
-	}
-	if err := air.stop(); err != nil {
-		return err
-	}
-	ours, err := b.waitAt(ctx, t.child, t.goroutines, t.http, uri)
+	hinted, _, err := b.waitAtOurs(ctx, t, clip, "hinted parts", nextPart)
 	if err != nil {
 		return err
 	}
@@ -74,16 +49,66 @@ func (b *bench) waiters(ctx context.Context) error {
 	if err := bare.step(len(rec.Steps) - 1); err != nil {
 		return err
 	}
-	theirs, err := b.waitAt(ctx, bare.child, nil, bare.http, "/hls/bare/run/viewer/index.m3u8")
+	theirs, err := b.waitAt(ctx, bare.child, nil, bare.http, "/hls/bare/run/viewer/index.m3u8", nextReload)
 	if err != nil {
 		return err
 	}
 	b.add(row{Scenario: "waiters", What: fmt.Sprintf("memory of each of %d waiting reloads", b.Waiters), Unit: "KB",
 		Ours: ours.kb, Bare: theirs.kb}.atMost(25).noted("growth of heap and stacks, the connection included; kernel sockets are not in it"))
+	b.add(row{Scenario: "waiters", What: "the same, of the part that was hinted at", Unit: "KB",
+		Ours: hinted.kb}.atMost(25).noted(fmt.Sprintf("%s of a reload's", figure(hinted.kb/ours.kb))))
 	b.add(row{Scenario: "waiters", What: "all disconnect: goroutines and descriptors as before after", Unit: "s",
 		Ours: ours.back.Seconds(), Bare: theirs.back.Seconds()}.atMost(5).noted(fmt.Sprintf("of bare descriptors alone; ours had %d goroutines more while they waited", ours.goroutines)))
 	return nil
 }
+
+// waitAtOurs has requests wait for a broadcast of their own. Its encoder is cut off
+// first, so that no part comes and all wait at the same time; the session stays
+// open, so that waiting is right.
+func (b *bench) waitAtOurs(ctx context.Context, t *tally, clip *flv.Clip, what string, next nextPath) (waiting, *recording, error) {
+	to, err := t.create(ctx, "bench waiters: "+what)
+	if err != nil {
+		return waiting{}, nil, err
+	}
+	air := publish(ctx, to.rtmpURL, clip, true, publisher.Cut)
+	defer air.stop()
+	if err := air.accepted(ctx); err != nil {
+		return waiting{}, nil, err
+	}
+	if err := t.live(ctx, to); err != nil {
+		return waiting{}, nil, err
+	}
+	if err := pause(ctx, 4*time.Second); err != nil {
+		return waiting{}, nil, err
+	}
+	rec, err := record(ctx, t.http, to.playback, 2*time.Second)
+	if err != nil {
+		return waiting{}, nil, fmt.Errorf("record: %w", err)
+	}
+	uri, err := mediaURI(string(rec.Multivariant))
+	if err != nil {
+		return waiting{}, nil, err
+	}
+	if uri[0] != '/' {
+		uri = dirOf(to.playback) + uri
+	}
+	if err := air.stop(); err != nil {
+		return waiting{}, nil, err
+	}
+	w, err := b.waitAt(ctx, t.child, t.goroutines, t.http, uri, next)
+	return w, rec, err
+}
+
+// A nextPath is what to ask for of a playlist to wait for its next part.
+type nextPath func(uri string, m *playlist.Media) string
+
+func nextReload(uri string, m *playlist.Media) string {
+	var s step
+	s.position(m)
+	return fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", uri, s.NextMSN, s.NextParts)
+}
+
+func nextPart(uri string, m *playlist.Media) string { return dirOf(uri) + m.PreloadHint }
 
 // A waiting is what requests that wait cost one server.
 type waiting struct {
@@ -168,7 +193,7 @@ func dirOf(p string) string {
 
 // waitAt has b.Waiters connections wait for the next part and returns what each
 // takes in the server, and how long it takes to forget them.
-func (b *bench) waitAt(ctx context.Context, c *child, goroutines func(context.Context) (int, error), host, uri string) (w waiting, err error) {
+func (b *bench) waitAt(ctx context.Context, c *child, goroutines func(context.Context) (int, error), host, uri string, next nextPath) (w waiting, err error) {
 	look := newConn(host)
 	defer look.close()
 	a, err := look.get(uri, "")
@@ -179,8 +204,6 @@ func (b *bench) waitAt(ctx context.Context, c *child, goroutines func(context.Co
 	if err != nil {
 		return w, fmt.Errorf("%s: status %d: %w", uri, a.status, err)
 	}
-	var s step
-	s.position(m)
 	before, err := c.usage()
 	if err != nil {
 		return w, err
@@ -199,8 +222,7 @@ func (b *bench) waitAt(ctx context.Context, c *child, goroutines func(context.Co
 		}
 	}()
 	began := time.Now()
-	path := fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", uri, s.NextMSN, s.NextParts)
-	if err := sendAll(conns, path); err != nil {
+	if err := sendAll(conns, next(uri, m)); err != nil {
 		return w, err
 	}
 	b.say("%d requests wait, after %v", len(conns), time.Since(began).Round(time.Millisecond))

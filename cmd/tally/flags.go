@@ -12,6 +12,7 @@ import (
 
 	"tally/internal/api"
 	"tally/internal/cli"
+	"tally/internal/hls"
 	"tally/internal/livestream"
 	"tally/internal/playback"
 )
@@ -36,6 +37,8 @@ type serverFlags struct {
 	MediaBaseURL string        `name:"media-base-url" env:"TALLY_MEDIA_BASE_URL" placeholder:"URL" help:"Where a cache serves this server's /hls/ to viewers: media URLs begin with it (unset: this server, relative)."`
 
 	TrustedProxies []string `env:"TALLY_TRUSTED_PROXIES" placeholder:"CIDR" help:"Addresses of proxies whose X-Forwarded headers are believed."`
+
+	PartTarget time.Duration `env:"TALLY_PART_TARGET" default:"335ms" placeholder:"TIME" help:"How long a part of low-latency HLS is at most, 200ms to 1s: latency is about four of them; holds for broadcasts that begin from then on (${default})."`
 
 	MaxViewers int  `env:"TALLY_MAX_VIEWERS" placeholder:"N" help:"Most viewers at once: newcomers are answered 503, whoever is in goes on (unset: any number)."`
 	MaxEgress  rate `env:"TALLY_MAX_EGRESS" placeholder:"RATE" help:"The same for what goes out to viewers, such as 900Mbit or 2.5Gbit a second (unset: any rate)."`
@@ -95,6 +98,9 @@ func (f *serverFlags) check() error {
 		case *a.value == "" && f.TLSCert != "":
 			*a.value = a.usual
 		}
+	}
+	if f.PartTarget != 0 && (f.PartTarget < hls.MinPartTarget || f.PartTarget > hls.MaxPartTarget) {
+		return cli.Usagef("--part-target must be %v to %v, such as 335ms", hls.MinPartTarget, hls.MaxPartTarget)
 	}
 	if f.MaxViewers < 0 {
 		return cli.Usagef("--max-viewers must be 1 or more; leave it out for any number")

@@ -114,7 +114,7 @@ func (s *server) wire(ctx context.Context, out io.Writer) error {
 	if err := s.openArchive(); err != nil {
 		return err
 	}
-	s.registry = hls.NewRegistry(hls.Config{MediaBase: s.flags.mediaBase(), Archive: s.archive, Log: s.log})
+	s.registry = hls.NewRegistry(hls.Config{PartTarget: s.flags.PartTarget, MediaBase: s.flags.mediaBase(), Archive: s.archive, Log: s.log})
 	s.counter = usage.New(usage.Config{})
 	s.manager = ingest.New(ingest.Config{Store: s.store, Open: s.openOutput, Usage: s.counter, Log: s.log})
 	s.rtmp = rtmpserver.New(rtmpserver.Config{Publish: rtmpserver.By(s.manager.Publish), Log: s.log})

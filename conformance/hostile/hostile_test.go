@@ -217,8 +217,9 @@ func (s spread) String() string {
 	return fmt.Sprintf("%s / %s / %s ms (median, 95 %%, most)", ms(s.median), ms(s.p95), ms(s.most))
 }
 
-// during returns how late parts were while f ran. Nearly all must be there within
-// one part target, net of what the machine took when there was nothing beside.
+// during returns how late parts were while f ran. Most must be there within one
+// part target, net of what the machine took when there was nothing beside: how
+// many, on a machine that other tests share, says the log.
 func (h *healthy) during(what string, f func()) spread {
 	h.mu.Lock()
 	h.late = nil

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"tally/internal/blob"
 	"tally/internal/blob/blobtest"
 )
@@ -131,40 +133,68 @@ func TestDiskStaysInside(t *testing.T) {
 	}
 }
 
-// BenchmarkServe copies a 1 MB object to a TCP connection: without copying it
-// through this process (sendfile), and as it would be with.
+// BenchmarkServe sends 1 MB to a TCP connection: an object without copying it
+// through this process (sendfile), and as it would be with; the same from a memfd,
+// as the live ring could be kept; and from the heap, as it is.
 func BenchmarkServe(b *testing.B) {
 	d, err := blob.OpenDisk(b.TempDir(), blob.DiskConfig{Floor: -1})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer d.Close()
+	media := bytes.Repeat([]byte{7}, 1<<20)
 	w, err := d.Create("a")
 	if err == nil {
-		err = w.Append(bytes.Repeat([]byte{7}, 1<<20))
+		err = w.Append(media)
 	}
 	if err != nil {
 		b.Fatal(err)
 	}
+	object := func(out io.Writer, of func(blob.Object) io.Reader) (int64, error) {
+		o, err := d.Open("a")
+		if err != nil {
+			return 0, err
+		}
+		defer o.Close()
+		return io.Copy(out, of(o))
+	}
+	fd, err := unix.MemfdCreate("media", unix.MFD_CLOEXEC)
+	if err != nil {
+		b.Fatal(err)
+	}
+	mem := os.NewFile(uintptr(fd), "media")
+	defer mem.Close()
+	if _, err := mem.Write(media); err != nil {
+		b.Fatal(err)
+	}
 	for _, c := range []struct {
 		name string
-		of   func(blob.Object) io.Reader
+		send func(out io.Writer) (int64, error)
 	}{
-		{"sendfile", func(o blob.Object) io.Reader { return o }},
-		{"copied", func(o blob.Object) io.Reader { return struct{ io.Reader }{o} }},
+		{"sendfile", func(out io.Writer) (int64, error) {
+			return object(out, func(o blob.Object) io.Reader { return o })
+		}},
+		{"copied", func(out io.Writer) (int64, error) {
+			return object(out, func(o blob.Object) io.Reader { return struct{ io.Reader }{o} })
+		}},
+		{"memfd", func(out io.Writer) (int64, error) {
+			if _, err := mem.Seek(0, io.SeekStart); err != nil {
+				return 0, err
+			}
+			return io.Copy(out, mem)
+		}},
+		{"heap", func(out io.Writer) (int64, error) {
+			n, err := out.Write(media)
+			return int64(n), err
+		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			out := drain(b)
 			b.SetBytes(1 << 20)
 			for b.Loop() {
-				o, err := d.Open("a")
-				if err != nil {
-					b.Fatal(err)
-				}
-				if n, err := io.Copy(out, c.of(o)); n != 1<<20 || err != nil {
+				if n, err := c.send(out); n != 1<<20 || err != nil {
 					b.Fatal(n, err)
 				}
-				o.Close()
 			}
 		})
 	}

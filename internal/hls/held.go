@@ -198,7 +198,7 @@ func (s *Stream) hold(now time.Time) {
 	from := s.over
 	if early := now.Add(-2 * s.main.ring.target); from.Before(early) {
 		from = early
-	} else if late := now.Add(-3 * s.main.partTarget); from.After(late) {
+	} else if late := now.Add(-min(3*s.main.partTarget, s.main.ring.target)); from.After(late) {
 		from = late // media that came faster than it plays is dated ahead
 	}
 	s.holding = true

@@ -49,7 +49,7 @@ func (c Config) withDefaults() Config {
 	if c.PartTarget <= 0 {
 		c.PartTarget = defaultPartTarget
 	}
-	c.PartTarget = min(max(c.PartTarget, minPartTarget), maxPartTarget)
+	c.PartTarget = min(max(c.PartTarget, MinPartTarget), MaxPartTarget)
 	if c.Window <= 0 {
 		c.Window = defaultWindow
 	}

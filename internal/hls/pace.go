@@ -95,8 +95,9 @@ func (p *pace) measured() int64 {
 
 const (
 	defaultPartTarget = 335 * time.Millisecond
-	minPartTarget     = 200 * time.Millisecond
-	maxPartTarget     = time.Second
+	// MinPartTarget and MaxPartTarget bound PART-TARGET (design section 5).
+	MinPartTarget = 200 * time.Millisecond
+	MaxPartTarget = time.Second
 	// partHeadroom goes on top of whole frames: RTMP's millisecond rounding at
 	// both ends of a part, and one more.
 	partHeadroom = 3 * time.Millisecond
@@ -118,10 +119,10 @@ func choosePartTarget(want, frame, slack, limit time.Duration) time.Duration {
 		return min(want, limit)
 	}
 	k := max(1, (want+frame/2)/frame)
-	for k*frame < minPartTarget {
+	for k*frame < MinPartTarget {
 		k++
 	}
-	for k > 1 && k*frame+partHeadroom > maxPartTarget {
+	for k > 1 && k*frame+partHeadroom > MaxPartTarget {
 		k--
 	}
 	return min((k*frame + partHeadroom + time.Millisecond - 1).Truncate(time.Millisecond), limit)
